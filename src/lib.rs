@@ -1,0 +1,23 @@
+#![doc = "SMTP sessions that survive their connection."]
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+// Layer 0
+pub mod error;
+pub mod limits;
+pub(crate) mod syntax;
+pub mod time;
+// Layer 1
+pub mod command;
+pub mod ehlo;
+pub mod line;
+pub mod offset;
+pub mod reply;
+pub mod transid;
+// Layer 2
+pub mod dot;
