@@ -10,7 +10,7 @@ extern crate std;
 // Layer 0
 pub mod error;
 pub mod limits;
-pub(crate) mod syntax;
+mod syntax;
 pub mod time;
 // Layer 1
 pub mod command;
