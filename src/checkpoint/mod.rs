@@ -1,0 +1,34 @@
+//! CHECKPOINT (RFC 1845): everything that decides how an interrupted transaction goes on.
+//!
+//! Layer 3: usable without the sessions. On the server, [`Transaction`] is a pure machine: the
+//! commands of one transaction in, replies to give and steps for the store out. On the client,
+//! [`UnfinishedTransaction`] is the plain data that survives a crash, and [`Reconnect`] puts the
+//! addresses in the order of RFC 1845 §4.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | [`Record`] | what is stored of a transaction under its [`TransactionKey`] |
+//! | [`Claim`] | a session takes a key for itself; the store answers with a [`Generation`] and the record |
+//! | partial | the end of the data has not been stored |
+//! | processing | all data is in, the decision is being made in a live process |
+//! | committed | the decision is made: the final replies are stored |
+//!
+//! What a store has to promise is written down at
+//! [`Transaction`](transaction/index.html#what-the-store-promises).
+
+mod client;
+mod key;
+mod reconnect;
+mod record;
+pub mod transaction;
+
+pub use client::{Certainty, ClientScope, HeldReplies, Outcome, UnfinishedTransaction};
+pub use key::{Identity, Scope, TransactionKey};
+pub use reconnect::{Address, Reconnect};
+pub use record::{
+    Completion, Generation, Record, RecordState, Refused, Transfer, Verdict,
+};
+pub use transaction::{
+    Claim, Confirmation, DataOutcome, Discard, EndOutcome, MailOutcome, Offered, RcptOutcome,
+    Transaction,
+};

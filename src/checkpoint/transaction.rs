@@ -1,0 +1,569 @@
+//! The server's transaction: everything of CHECKPOINT that a server has to decide.
+//!
+//! Layer 3. A pure machine without input or output of its own: the session (or an engine of your
+//! own) tells it what the client sent and what the store answered, it tells what to reply and what
+//! to do. Plain transactions, without a TRANSID, go the same way, so that an engine has one path.
+//!
+//! ```text
+//!            claim()                rcpt()            data()            end()
+//! MAIL ─────────────► nothing held ─────► asked ────► confirm ─► content ─► Decide
+//!       │             partial      ─────► repeated ─► confirm ─► content from the offset ─► Decide
+//!       │             processing   ─────► repeated ─► confirm ─► no content ─► Await
+//!       │             committed    ─────► repeated ─► confirm ─► no content ─► Retained
+//!       └► another MAIL: partial is taken for nothing held, else SequenceError
+//! ```
+//!
+//! # What the store promises
+//!
+//! * **Claim** is one step: it raises the generation of the key, so that all older writers are
+//!   refused, cuts the content to [`Record::length`], and reads the record. It happens for every
+//!   MAIL with a TRANSID, whether or not a record exists. A record whose content is shorter than
+//!   its length is dropped; one that cannot be read is kept, and MAIL answered 451.
+//! * **Storing** a partial record names its generation and comes after the content up to its
+//!   length is durable.
+//! * **Deciding** begins with a compare-and-set of the key under the current generation; from then
+//!   on the decision belongs to the record. **Committing** stores the completion record and the
+//!   message together, or one derivable from the other, once; then, and only then, the final reply
+//!   is given.
+//! * **Discarding** names the generation, and is advice: it may be late or lost.
+//! * A later claim fences sessions, never a decision that is under way.
+
+use super::key::TransactionKey;
+use super::record::{
+    Completion, Generation, Record, RecordState, Transfer, expected_replies,
+};
+use crate::command::Rcpt;
+use crate::dot::Faults;
+use crate::envelope::{Envelope, NotAnEnvelopeLine};
+use crate::offset::OctetOffset;
+use crate::reply::Reply;
+
+/// What the store answers to the claim of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Claim {
+    /// No record is kept for this transaction: it has no TRANSID, or nothing was held and the
+    /// limits for records were reached.
+    Unrecorded,
+    /// The key is claimed.
+    Claimed {
+        /// The generation that the claim raised the key to.
+        generation: Generation,
+        /// What was held.
+        found: Option<Record>,
+    },
+}
+
+/// What the session offers of the extensions that content may come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offered {
+    /// CHUNKING.
+    pub chunking: bool,
+    /// BURL.
+    pub burl: bool,
+}
+
+/// How MAIL is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum MailOutcome {
+    /// 250: the transaction starts afresh.
+    Fresh,
+    /// 355 with this offset: the stored envelope is in force.
+    Restart(OctetOffset),
+    /// 503 5.5.1: another MAIL than that of the transaction whose data is all in. The record is
+    /// kept.
+    SequenceError,
+}
+
+/// How RCPT is to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum RcptOutcome {
+    /// The caller decides; the answer is for
+    /// [`answer_recipient`](Transaction::answer_recipient) with this index.
+    Ask {
+        /// Its place among the RCPTs of the transaction.
+        index: usize,
+    },
+    /// The reply that it was given before, a refusal too.
+    Repeat(Reply),
+    /// 553 5.5.1: not in the stored envelope.
+    Unknown,
+    /// 503 5.5.1: repeated out of order.
+    OutOfOrder,
+}
+
+/// How a data command is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum DataOutcome {
+    /// Ask the store to confirm the claim, then [`Transaction::confirm`].
+    Confirm {
+        /// The generation that the store must still have.
+        generation: Generation,
+        /// The length that the content must have: the offset announced, or 0.
+        length: OctetOffset,
+    },
+    /// Content may come, from this offset on.
+    Begin(OctetOffset),
+    /// 503 5.5.1: DATA and BDAT mixed.
+    Mixed,
+    /// 554 5.5.1: no recipient was accepted.
+    NoRecipients,
+}
+
+/// What the store says of the claim when a data command comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Generation and length are as they were announced.
+    Current,
+    /// Another session claimed the key since: 421 4.3.0, nothing is dropped.
+    Outdated,
+    /// The generation holds, the content does not have the length: 451 4.3.0, and a partial record
+    /// is dropped.
+    WrongLength,
+}
+
+/// What the end of the data leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum EndOutcome {
+    /// The caller decides on the whole message.
+    Decide,
+    /// A decision is under way already: wait for it.
+    Await,
+    /// The decision was made: these replies, and nothing else.
+    Retained {
+        /// The final replies.
+        completion: Completion,
+        /// The record has served its turn: nothing was delivered, the client may try again under
+        /// the same TRANSID.
+        discard: Option<Discard>,
+    },
+    /// 554 5.5.0: content came behind the end of a complete message. What is retained stays.
+    ContentAfterEnd,
+}
+
+/// Advice to the store: what is held under the key is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Discard {
+    /// The key.
+    pub key: TransactionKey,
+    /// The generation under which it may be discarded; under a later one nothing happens.
+    pub generation: Generation,
+}
+
+/// What the transaction was found to be when its key was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Basis {
+    Fresh,
+    Partial(OctetOffset),
+    Processing(OctetOffset),
+    Committed(OctetOffset, Completion),
+}
+
+/// One transaction of the server, from MAIL to the final reply.
+///
+/// ```
+/// use smtp_checkpoint::checkpoint::{
+///     Claim, DataOutcome, EndOutcome, Generation, Identity, MailOutcome, Offered, RcptOutcome,
+///     Scope, Transaction, TransactionKey, Transfer,
+/// };
+/// use smtp_checkpoint::{offset::OctetOffset, reply, transid::TransId};
+///
+/// let transid = TransId::parse(b"<12345@claremont.edu>")?;
+/// let identity = Identity::Authenticated(b"ned");
+/// let key = TransactionKey::new(&Scope { identity, tls: true }, transid);
+///
+/// let mut transaction = Transaction::default();
+/// transaction.begin(
+///     b"MAIL FROM:<ned@ymir.claremont.edu> TRANSID=<12345@claremont.edu>",
+///     Some(key),
+/// )?;
+/// // The store claims the key and holds nothing.
+/// let claim = Claim::Claimed { generation: Generation(1), found: None };
+/// let outcome = transaction.claim(claim, Offered::default(), false, reply::OK);
+/// assert_eq!(outcome, MailOutcome::Fresh);
+///
+/// let outcome = transaction.rcpt(b"RCPT TO:<mrose@dbc.mtview.ca.us>")?;
+/// assert_eq!(outcome, RcptOutcome::Ask { index: 0 });
+/// assert_eq!(transaction.answer_recipient(0, reply::OK), None);
+///
+/// assert!(matches!(transaction.data(Transfer::Data), DataOutcome::Confirm { .. }));
+/// # transaction.confirm(smtp_checkpoint::checkpoint::Confirmation::Current);
+/// transaction.progress(OctetOffset::from(6135), Default::default());
+/// // The connection is lost: this is what to store, behind 6135 octets of content.
+/// let record = transaction.snapshot().ok_or("nothing to store")?;
+/// assert_eq!(record.length(), OctetOffset::from(6135));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Transaction {
+    envelope: Envelope,
+    key: Option<TransactionKey>,
+    /// `Some` where a record is, or may be, kept.
+    generation: Option<Generation>,
+    basis: Basis,
+    /// What the store holds under the key is this transaction's to discard.
+    owns_stored: bool,
+    /// A partial record of another transaction is held, to be replaced at the first 250 to RCPT.
+    replaces: bool,
+    /// RCPTs below this index have been repeated or passed over.
+    cursor: usize,
+    transfer: Option<Transfer>,
+    confirmed: bool,
+    length: OctetOffset,
+    faults: Faults,
+    all_in: bool,
+    per_recipient: bool,
+}
+
+impl Default for Transaction {
+    fn default() -> Self {
+        Self {
+            envelope: Envelope::empty(),
+            key: None,
+            generation: None,
+            basis: Basis::Fresh,
+            owns_stored: false,
+            replaces: false,
+            cursor: 0,
+            transfer: None,
+            confirmed: false,
+            length: OctetOffset::default(),
+            faults: Faults::default(),
+            all_in: false,
+            per_recipient: false,
+        }
+    }
+}
+
+impl Transaction {
+    /// A transaction of LMTP: one final reply for each accepted recipient (RFC 2033 §4.2).
+    #[must_use]
+    pub fn lmtp() -> Self {
+        Self {
+            per_recipient: true,
+            ..Self::default()
+        }
+    }
+
+    /// MAIL came: `mail` is its line without CRLF, `key` is `Some` where it has a TRANSID. What
+    /// was here before is forgotten. Then claim the key, and [`claim`](Self::claim).
+    ///
+    /// # Errors
+    ///
+    /// Where `mail` is no MAIL command.
+    pub fn begin(
+        &mut self,
+        mail: &[u8],
+        key: Option<TransactionKey>,
+    ) -> Result<(), NotAnEnvelopeLine> {
+        let mut envelope = core::mem::replace(&mut self.envelope, Envelope::empty());
+        let begun = envelope.begin(mail);
+        *self = Self {
+            envelope,
+            key,
+            per_recipient: self.per_recipient,
+            ..Self::default()
+        };
+        begun
+    }
+
+    /// The store has answered the claim, and the caller accepts the MAIL with `reply`.
+    ///
+    /// `followed` says that octets stand behind the MAIL already: its client does not wait for a
+    /// 355, and a partial record is of no use to it (draft-fanf-smtp-rfc1845bis-01 §3.2).
+    pub fn claim(
+        &mut self,
+        claim: Claim,
+        offered: Offered,
+        followed: bool,
+        reply: Reply,
+    ) -> MailOutcome {
+        self.envelope.answer_mail(reply);
+        let (generation, found) = match claim {
+            Claim::Claimed { generation, found } if self.key.is_some() => (generation, found),
+            Claim::Claimed { .. } | Claim::Unrecorded => return MailOutcome::Fresh,
+        };
+        self.generation = Some(generation);
+        let Some(record) = found else {
+            return MailOutcome::Fresh;
+        };
+        let same = record
+            .envelope
+            .mail()
+            .same_transaction(&self.envelope.mail());
+        let basis = match record.state {
+            RecordState::Partial => {
+                let can_go_on = match record.transfer {
+                    Transfer::Data => true,
+                    Transfer::Chunks { bdat, burl } => {
+                        (offered.chunking || !bdat) && (offered.burl || !burl)
+                    }
+                };
+                if record.length.get() == 0 || !same || followed || !can_go_on {
+                    self.replaces = true;
+                    return MailOutcome::Fresh;
+                }
+                Basis::Partial(record.length)
+            }
+            RecordState::Processing { .. } | RecordState::Committed(_) if !same => {
+                return MailOutcome::SequenceError;
+            }
+            RecordState::Processing { .. } => Basis::Processing(record.length),
+            RecordState::Committed(completion) => Basis::Committed(record.length, completion),
+        };
+        self.owns_stored = matches!(basis, Basis::Partial(_));
+        self.basis = basis;
+        self.envelope = record.envelope;
+        self.transfer = Some(record.transfer);
+        self.length = record.length;
+        self.faults = record.faults;
+        self.per_recipient = record.per_recipient;
+        MailOutcome::Restart(record.length)
+    }
+
+    /// RCPT came: `rcpt` is its line without CRLF.
+    ///
+    /// # Errors
+    ///
+    /// Where `rcpt` is no RCPT command.
+    pub fn rcpt(&mut self, rcpt: &[u8]) -> Result<RcptOutcome, NotAnEnvelopeLine> {
+        if self.basis == Basis::Fresh {
+            let index = self.envelope.push_open(rcpt)?;
+            return Ok(RcptOutcome::Ask { index });
+        }
+        let repeated = Rcpt::parse(rcpt).map_err(|_| NotAnEnvelopeLine)?;
+        let mut stored = self
+            .envelope
+            .recipients()
+            .filter(|stored| stored.rcpt().same_recipient(&repeated));
+        let cursor = self.cursor;
+        let Some(first) = stored.next() else {
+            return Ok(RcptOutcome::Unknown);
+        };
+        let next = core::iter::once(first)
+            .chain(stored)
+            .find(|stored| stored.index() >= cursor);
+        let Some((index, Some(reply))) = next.map(|next| (next.index(), next.reply().cloned()))
+        else {
+            return Ok(RcptOutcome::OutOfOrder);
+        };
+        self.cursor = index + 1;
+        Ok(RcptOutcome::Repeat(reply))
+    }
+
+    /// The caller's answer to [`RcptOutcome::Ask`]. The first accepted recipient makes the record
+    /// of an older transaction under the same key obsolete.
+    pub fn answer_recipient(&mut self, index: usize, reply: Reply) -> Option<Discard> {
+        self.envelope.answer_recipient(index, reply);
+        let accepted = self
+            .envelope
+            .recipient(index)
+            .is_some_and(|recipient| recipient.is_accepted());
+        if accepted && core::mem::take(&mut self.replaces) {
+            return self.discard();
+        }
+        None
+    }
+
+    /// A data command came: DATA, a BDAT chunk, or BURL.
+    pub fn data(&mut self, transfer: Transfer) -> DataOutcome {
+        if self.envelope.accepted().next().is_none() {
+            return DataOutcome::NoRecipients;
+        }
+        // A complete message takes the empty data command of either kind.
+        if !self.is_complete() {
+            self.transfer = match (self.transfer, transfer) {
+                (None, _) | (Some(Transfer::Data), Transfer::Data) => Some(transfer),
+                (
+                    Some(Transfer::Chunks { bdat, burl }),
+                    Transfer::Chunks {
+                        bdat: more_bdat,
+                        burl: more_burl,
+                    },
+                ) => Some(Transfer::Chunks {
+                    bdat: bdat || more_bdat,
+                    burl: burl || more_burl,
+                }),
+                (Some(_), _) => return DataOutcome::Mixed,
+            };
+        }
+        match self.generation {
+            Some(generation) if !self.confirmed => DataOutcome::Confirm {
+                generation,
+                length: self.length,
+            },
+            _ => DataOutcome::Begin(self.length),
+        }
+    }
+
+    /// The store's answer to [`DataOutcome::Confirm`]. Only [`Confirmation::Current`] lets content
+    /// come; [`Confirmation::WrongLength`] gives advice to drop what is left of a partial record.
+    pub fn confirm(&mut self, confirmation: Confirmation) -> Option<Discard> {
+        match confirmation {
+            Confirmation::Current => {
+                self.confirmed = true;
+                None
+            }
+            Confirmation::Outdated => {
+                self.generation = None;
+                None
+            }
+            Confirmation::WrongLength => match self.basis {
+                Basis::Partial(_) => self.discard(),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether all of the message is in the record already, so that no more content may come.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.basis, Basis::Processing(_) | Basis::Committed(..))
+    }
+
+    /// Content has been handed over for storing: all octets below `length`, which with DATA is a
+    /// line start, in which `faults` were found (those of earlier attempts are known).
+    pub fn progress(&mut self, length: OctetOffset, faults: Faults) {
+        self.length = length.max(self.length);
+        self.faults.merge(&faults);
+    }
+
+    /// How much of the content counts so far.
+    #[must_use]
+    pub fn length(&self) -> OctetOffset {
+        self.length
+    }
+
+    /// Faults found in the content so far, in earlier attempts too.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The end of the data came, and `total` octets have come in all.
+    pub fn end(&mut self, total: OctetOffset) -> EndOutcome {
+        match &self.basis {
+            Basis::Fresh | Basis::Partial(_) => {
+                self.length = total;
+                self.all_in = true;
+                EndOutcome::Decide
+            }
+            Basis::Processing(size) | Basis::Committed(size, _) if total != *size => {
+                EndOutcome::ContentAfterEnd
+            }
+            Basis::Processing(_) => EndOutcome::Await,
+            Basis::Committed(_, completion) => {
+                let completion = completion.clone();
+                let discard = if completion.is_transient() {
+                    self.discard()
+                } else {
+                    None
+                };
+                EndOutcome::Retained {
+                    completion,
+                    discard,
+                }
+            }
+        }
+    }
+
+    /// The decision that [`EndOutcome::Await`] waited for was withdrawn: the record is partial
+    /// with all its data, and this transaction decides anew.
+    pub fn decide_anew(&mut self) {
+        if let Basis::Processing(size) = self.basis {
+            self.basis = Basis::Partial(size);
+            self.owns_stored = true;
+            self.all_in = true;
+        }
+    }
+
+    /// The message was refused for what it is (a fault, its size) before any decision: what is
+    /// stored of it is of no use.
+    pub fn refuse(&mut self) -> Option<Discard> {
+        if self.owns_stored { self.discard() } else { None }
+    }
+
+    /// RSET, EHLO or HELO came within the transaction: a partial record is discarded, one whose
+    /// data is all in is only let go of (draft-fanf-smtp-rfc1845bis-01 §2.5).
+    pub fn reset(&mut self) -> Option<Discard> {
+        if self.owns_stored && !self.all_in {
+            self.discard()
+        } else {
+            None
+        }
+    }
+
+    /// The record of what has been handed over so far; `None` where there is nothing to keep. The
+    /// caller makes the content durable first.
+    pub fn snapshot(&mut self) -> Option<Record> {
+        let generation = self.generation?;
+        let transfer = self.transfer?;
+        if self.is_complete() || !self.confirmed || (self.length.get() == 0 && !self.all_in) {
+            return None;
+        }
+        self.owns_stored = true;
+        Some(Record {
+            generation,
+            envelope: self.envelope.clone(),
+            transfer,
+            length: self.length,
+            faults: self.faults.before(self.length),
+            per_recipient: self.per_recipient,
+            state: RecordState::Partial,
+        })
+    }
+
+    fn discard(&mut self) -> Option<Discard> {
+        self.owns_stored = false;
+        Some(Discard {
+            key: self.key.clone()?,
+            generation: self.generation?,
+        })
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.envelope.clear();
+        let envelope = core::mem::replace(&mut self.envelope, Envelope::empty());
+        *self = Self {
+            envelope,
+            per_recipient: self.per_recipient,
+            ..Self::default()
+        };
+    }
+
+    /// MAIL and every RCPT, with the replies given. After a restart these are the stored ones.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The key; `None` without a TRANSID.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.key.as_ref()
+    }
+
+    /// The generation of the claim; `None` where no record is kept.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// How the content comes; `None` before the first data command.
+    #[must_use]
+    pub fn transfer(&self) -> Option<Transfer> {
+        self.transfer
+    }
+
+    /// How many final replies are owed: one, or with LMTP one for each accepted recipient.
+    #[must_use]
+    pub fn expected_replies(&self) -> usize {
+        expected_replies(&self.envelope, self.per_recipient)
+    }
+}

@@ -1,0 +1,333 @@
+//! The envelope of a transaction: the MAIL command and every RCPT, with the replies given.
+//!
+//! Layer 2. Lines are kept octet for octet in one buffer and read on demand, so an envelope holds
+//! what the peer said and nothing else, costs no allocation once it is warm, and is compared and
+//! stored as it came. RCPTs that were refused are in it too: a restart repeats their replies
+//! (draft-fanf-smtp-rfc1845bis-01 §2.9).
+//!
+//! ```
+//! use smtp_checkpoint::envelope::Envelope;
+//! use smtp_checkpoint::reply;
+//!
+//! let mut envelope = Envelope::new(b"MAIL FROM:<ned@ymir.claremont.edu>", reply::OK)?;
+//! envelope.push_recipient(b"RCPT TO:<mrose@dbc.mtview.ca.us>", reply::OK)?;
+//! assert_eq!(envelope.recipients().len(), 1);
+//! assert_eq!(envelope.accepted().count(), 1);
+//! # Ok::<(), smtp_checkpoint::envelope::NotAnEnvelopeLine>(())
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use thiserror::Error;
+
+use crate::command::{Command, Mail, Rcpt};
+use crate::encoding::{Reader, Writer};
+use crate::error::DecodeError;
+use crate::reply::{Reply, Severity};
+
+/// MAIL and the RCPTs of one transaction, with the reply that each was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// All lines, one behind the other, without CRLF.
+    lines: Vec<u8>,
+    mail: Entry,
+    recipients: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    line: Range<usize>,
+    reply: Option<Reply>,
+}
+
+/// A line that is not the MAIL or RCPT command it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[error("not a MAIL or RCPT command")]
+pub struct NotAnEnvelopeLine;
+
+/// One RCPT of an envelope.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipient<'a> {
+    index: usize,
+    line: &'a [u8],
+    reply: Option<&'a Reply>,
+}
+
+impl<'a> Recipient<'a> {
+    /// Its place among the RCPTs of the transaction, refused ones counted, from zero.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The command line without CRLF, octet for octet.
+    #[must_use]
+    pub fn line(&self) -> &'a [u8] {
+        self.line
+    }
+
+    /// The command, read.
+    #[must_use]
+    pub fn rcpt(&self) -> Rcpt<'a> {
+        read_rcpt(self.line)
+    }
+
+    /// The reply that it was given; `None` while its question is open.
+    #[must_use]
+    pub fn reply(&self) -> Option<&'a Reply> {
+        self.reply
+    }
+
+    /// Whether the reply accepted it.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.reply
+            .is_some_and(|reply| reply.severity() == Severity::Completion)
+    }
+}
+
+impl Envelope {
+    /// An envelope that begins with `mail`, a MAIL command line without CRLF.
+    ///
+    /// # Errors
+    ///
+    /// Where `mail` is no MAIL command.
+    pub fn new(mail: &[u8], reply: Reply) -> Result<Self, NotAnEnvelopeLine> {
+        let mut envelope = Self::empty();
+        envelope.begin(mail)?;
+        envelope.mail.reply = Some(reply);
+        Ok(envelope)
+    }
+
+    /// Nothing yet. Private to the crate: outside it an envelope has its MAIL.
+    pub(crate) fn empty() -> Self {
+        Self {
+            lines: Vec::new(),
+            mail: Entry {
+                line: 0..0,
+                reply: None,
+            },
+            recipients: Vec::new(),
+        }
+    }
+
+    /// Forgets all, keeps the memory up to a bound.
+    pub(crate) fn clear(&mut self) {
+        const KEPT: usize = 4096;
+        self.lines.clear();
+        self.lines.shrink_to(KEPT);
+        self.recipients.clear();
+        self.recipients.shrink_to(KEPT / size_of::<Entry>());
+        self.mail.line = 0..0;
+        self.mail.reply = None;
+    }
+
+    pub(crate) fn begin(&mut self, mail: &[u8]) -> Result<(), NotAnEnvelopeLine> {
+        if !matches!(Command::parse(mail), Ok(Command::Mail(_))) {
+            return Err(NotAnEnvelopeLine);
+        }
+        self.clear();
+        self.lines.extend_from_slice(mail);
+        self.mail.line = 0..mail.len();
+        Ok(())
+    }
+
+    pub(crate) fn answer_mail(&mut self, reply: Reply) {
+        self.mail.reply = Some(reply);
+    }
+
+    /// Adds `rcpt`, an RCPT command line without CRLF, with the reply that it was given.
+    ///
+    /// # Errors
+    ///
+    /// Where `rcpt` is no RCPT command.
+    pub fn push_recipient(&mut self, rcpt: &[u8], reply: Reply) -> Result<(), NotAnEnvelopeLine> {
+        let index = self.push_open(rcpt)?;
+        self.answer_recipient(index, reply);
+        Ok(())
+    }
+
+    /// Adds an RCPT whose reply is still to come, and tells its index.
+    pub(crate) fn push_open(&mut self, rcpt: &[u8]) -> Result<usize, NotAnEnvelopeLine> {
+        if !matches!(Command::parse(rcpt), Ok(Command::Rcpt(_))) {
+            return Err(NotAnEnvelopeLine);
+        }
+        let start = self.lines.len();
+        self.lines.extend_from_slice(rcpt);
+        self.recipients.push(Entry {
+            line: start..self.lines.len(),
+            reply: None,
+        });
+        Ok(self.recipients.len() - 1)
+    }
+
+    pub(crate) fn answer_recipient(&mut self, index: usize, reply: Reply) {
+        if let Some(entry) = self.recipients.get_mut(index) {
+            entry.reply = Some(reply);
+        }
+    }
+
+    fn line(&self, entry: &Entry) -> &[u8] {
+        self.lines.get(entry.line.clone()).unwrap_or_default()
+    }
+
+    /// The MAIL command line without CRLF, octet for octet.
+    #[must_use]
+    pub fn mail_line(&self) -> &[u8] {
+        self.line(&self.mail)
+    }
+
+    /// The MAIL command, read.
+    #[must_use]
+    pub fn mail(&self) -> Mail<'_> {
+        match Command::parse(self.mail_line()) {
+            Ok(Command::Mail(mail)) => mail,
+            // Every line was read when it was taken in.
+            _ => Mail::default(),
+        }
+    }
+
+    /// The reply that MAIL was given; `None` while its question is open.
+    #[must_use]
+    pub fn mail_reply(&self) -> Option<&Reply> {
+        self.mail.reply.as_ref()
+    }
+
+    /// All RCPTs, refused ones too, in the order of the commands.
+    #[must_use]
+    pub fn recipients(&self) -> Recipients<'_> {
+        Recipients {
+            envelope: self,
+            next: 0,
+        }
+    }
+
+    /// The RCPT with this index.
+    #[must_use]
+    pub fn recipient(&self, index: usize) -> Option<Recipient<'_>> {
+        let entry = self.recipients.get(index)?;
+        Some(Recipient {
+            index,
+            line: self.line(entry),
+            reply: entry.reply.as_ref(),
+        })
+    }
+
+    /// The accepted RCPTs, in the order of the commands.
+    pub fn accepted(&self) -> impl Iterator<Item = Recipient<'_>> {
+        self.recipients().filter(Recipient::is_accepted)
+    }
+
+    pub(crate) fn encode(&self, writer: &mut Writer) {
+        let entry = |writer: &mut Writer, entry: &Entry| {
+            writer
+                .octets(self.line(entry))
+                .flag(entry.reply.is_some());
+            if let Some(reply) = &entry.reply {
+                reply.store(writer.raw());
+            }
+        };
+        entry(writer, &self.mail);
+        writer.count(self.recipients.len());
+        for recipient in &self.recipients {
+            entry(writer, recipient);
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut envelope = Self::empty();
+        let reply = |reader: &mut Reader<'_>| -> Result<Option<Reply>, DecodeError> {
+            Ok(if reader.flag()? {
+                Some(Reply::load(reader.raw()).map_err(|_| DecodeError::Damaged)?)
+            } else {
+                None
+            })
+        };
+        envelope
+            .begin(reader.octets()?)
+            .map_err(|_| DecodeError::Damaged)?;
+        envelope.mail.reply = reply(reader)?;
+        for _ in 0..reader.count()? {
+            let index = envelope
+                .push_open(reader.octets()?)
+                .map_err(|_| DecodeError::Damaged)?;
+            if let Some(reply) = reply(reader)? {
+                envelope.answer_recipient(index, reply);
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+fn read_rcpt(line: &[u8]) -> Rcpt<'_> {
+    match Command::parse(line) {
+        Ok(Command::Rcpt(rcpt)) => rcpt,
+        // Every line was read when it was taken in.
+        _ => Rcpt::default(),
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("mail", &format_args!("{}", self.mail_line().escape_ascii()))
+            .field("recipients", &self.recipients.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The RCPTs of an envelope. See [`Envelope::recipients`].
+#[derive(Debug, Clone)]
+pub struct Recipients<'a> {
+    envelope: &'a Envelope,
+    next: usize,
+}
+
+impl<'a> Iterator for Recipients<'a> {
+    type Item = Recipient<'a>;
+
+    fn next(&mut self) -> Option<Recipient<'a>> {
+        let recipient = self.envelope.recipient(self.next)?;
+        self.next += 1;
+        Some(recipient)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.envelope.recipients.len().saturating_sub(self.next);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Recipients<'_> {}
+
+#[cfg(feature = "serde")]
+mod serde_impl {
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::Envelope;
+    use crate::encoding::{Reader, Writer};
+
+    const KIND: [u8; 3] = *b"ENV";
+
+    impl Serialize for Envelope {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut writer = Writer::new(KIND, 1);
+            self.encode(&mut writer);
+            writer.finish().serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Envelope {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let octets = Vec::<u8>::deserialize(deserializer)?;
+            let mut reader = Reader::new(&octets, KIND, 1).map_err(D::Error::custom)?;
+            let envelope = Self::decode(&mut reader).map_err(D::Error::custom)?;
+            reader.finish().map_err(D::Error::custom)?;
+            Ok(envelope)
+        }
+    }
+}

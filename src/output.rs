@@ -1,0 +1,107 @@
+//! Octets on their way to the transport: lent or moved out, and counted until transmitted.
+//!
+//! Layer 4, private; both sessions write here. What depends on transmission (the TLS hand-over,
+//! the end of a session, a 355 that the peer has seen) compares a position in the stream with
+//! what has been transmitted.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::error::UsageError;
+
+/// A position in the stream of all octets ever written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Position(u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    waiting: BytesMut,
+    /// Moved out and not yet reported as transmitted.
+    taken: usize,
+    transmitted: u64,
+}
+
+impl Output {
+    /// Where to write.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.waiting
+    }
+
+    /// What has not been moved out, for transports that tell when they are ready.
+    pub(crate) fn lent(&self) -> &[u8] {
+        &self.waiting
+    }
+
+    /// Moves everything out, for transports that own what they write.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let octets = self.waiting.split().freeze();
+        self.taken += octets.len();
+        Some(octets)
+    }
+
+    /// The transport took `count` octets: those moved out first, then those lent.
+    pub(crate) fn transmitted(&mut self, count: usize) -> Result<(), UsageError> {
+        let lent = count.saturating_sub(self.taken);
+        if lent > self.waiting.len() {
+            return Err(UsageError::TransmittedTooMuch);
+        }
+        self.taken -= count - lent;
+        bytes::Buf::advance(&mut self.waiting, lent);
+        self.transmitted += count as u64;
+        if self.waiting.is_empty() && self.taken == 0 {
+            // An idle session holds no buffer.
+            self.waiting = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Octets that are not transmitted.
+    pub(crate) fn pending(&self) -> usize {
+        self.taken + self.waiting.len()
+    }
+
+    /// Where the stream stands now: behind everything written so far.
+    pub(crate) fn position(&self) -> Position {
+        Position(self.transmitted + self.pending() as u64)
+    }
+
+    /// Whether everything before `position` has been transmitted.
+    pub(crate) fn has_transmitted(&self, position: Position) -> bool {
+        self.transmitted >= position.0
+    }
+
+    /// The transport is gone: nothing will be transmitted any more.
+    pub(crate) fn discard(&mut self) {
+        *self = Self {
+            transmitted: self.transmitted,
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lent_and_taken_octets_are_counted_once() {
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(b"one");
+        let first = output.position();
+        assert_eq!(output.take().as_deref(), Some(&b"one"[..]));
+        output.buffer().extend_from_slice(b"two");
+        assert_eq!(output.lent(), b"two");
+        assert_eq!(output.transmitted(7), Err(UsageError::TransmittedTooMuch));
+        assert_eq!(output.pending(), 6);
+        output.transmitted(2).unwrap();
+        assert!(!output.has_transmitted(first));
+        output.transmitted(2).unwrap();
+        assert!(output.has_transmitted(first));
+        assert_eq!(output.lent(), b"wo");
+        output.transmitted(2).unwrap();
+        assert!(output.has_transmitted(output.position()));
+        assert_eq!(output.pending(), 0);
+    }
+}

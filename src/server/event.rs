@@ -1,0 +1,463 @@
+//! What a server session asks and tells: events, questions with their tokens, and the answers.
+//!
+//! Layer 4. A question is an event whose value is the right to answer it, once, at any time, from
+//! any task: pass it to the `answer_*` method of the session that has its name. A question that
+//! is dropped is never answered, and runs into its deadline. A question whose transaction has
+//! ended is stale: its answer changes nothing, and the method says so with [`Answered::Stale`].
+
+use bytes::Bytes;
+
+use crate::checkpoint::{
+    Completion, Confirmation, Claim, Discard, Generation, Record, TransactionKey, Verdict,
+};
+use crate::error::PeerError;
+use crate::offset::OctetOffset;
+use crate::reply::Reply;
+use crate::token::Token;
+
+/// What a [`ServerSession`](super::ServerSession) asks or tells its caller.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// May the client have this connection? Only with
+    /// [`ask_connection`](super::ServerConfigBuilder::ask_connection).
+    Connection(ConnectionQuestion),
+    /// May the client introduce itself so? Only with
+    /// [`ask_hello`](super::ServerConfigBuilder::ask_hello). The argument is
+    /// [`ServerSession::hello`](super::ServerSession::hello).
+    Hello(HelloQuestion),
+    /// May a transaction begin? The MAIL command is in
+    /// [`ServerSession::transaction`](super::ServerSession::transaction). With a TRANSID, claim
+    /// its key first and answer with the [`Claim`].
+    Mail(MailQuestion),
+    /// May this recipient be added? Several of these may be open.
+    Rcpt(RcptQuestion),
+    /// Is the claim still current, and may content come? Asked before the 354, or before the first
+    /// chunk, of every transaction that keeps a record, and of every other one with
+    /// [`ask_data`](super::ServerConfigBuilder::ask_data).
+    Data(DataQuestion),
+    /// Fetch the content of this URL and store it (RFC 4468).
+    Burl(BurlQuestion),
+    /// Content is ready: take it with
+    /// [`poll_content`](super::ServerSession::poll_content). Nothing else happens until then.
+    Content,
+    /// The transaction has grown past
+    /// [`checkpoint_every`](super::ServerConfigBuilder::checkpoint_every) since its record was
+    /// last due. Make the content taken so far durable, then store the record, now or a little
+    /// later; losing it costs retransmission only.
+    CheckpointDue(Record),
+    /// All data is in: decide on the message.
+    EndOfData(EndOfDataQuestion),
+    /// All data is in, and a decision is under way that another session began. Answer with its
+    /// outcome.
+    AwaitDecision(AwaitQuestion),
+    /// Give up the decision under way if that is still possible.
+    Abandon(AbandonQuestion),
+    /// The transaction was interrupted, and this is what to keep of it: make the content taken so
+    /// far durable, then store the record.
+    Interrupted(Record),
+    /// What is held under this key is of no use any more. Advice: it may be lost.
+    Discard(Discard),
+    /// The client has all replies of these transactions for certain (QUIT came behind them): the
+    /// retention of their completion records may be shortened to a floor of your choice.
+    Acknowledged(Vec<TransactionKey>),
+    /// AUTH came, with its mechanism and initial response.
+    Auth(AuthQuestion),
+    /// A SASL response came.
+    AuthResponse(AuthResponseQuestion),
+    /// The client cancelled the SASL exchange.
+    AuthCancelled,
+    /// May TLS begin?
+    StartTls(StartTlsQuestion),
+    /// The 220 is transmitted: do the handshake on the transport, then call
+    /// [`handle_tls`](super::ServerSession::handle_tls).
+    TlsHandover,
+    /// A command that the session does not know. Only with
+    /// [`ask_commands`](super::ServerConfigBuilder::ask_commands).
+    Command(CommandQuestion),
+    /// The transaction was reset or given up without a final reply; what its questions asked is
+    /// stale.
+    TransactionEnded,
+    /// The final reply to the end of the data was written without a question: the content was
+    /// refused for a fault or its size.
+    ContentRefused(PeerError),
+    /// The peer broke a rule and has been answered.
+    PeerFault(PeerError),
+    /// The session is over, and everything that could be transmitted is: close the transport.
+    /// Nothing comes after it.
+    Finished(Ending),
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// QUIT was answered.
+    Quit,
+    /// The server closed: 421, a refused connection, shutdown.
+    Closed,
+    /// The server closed without a reply, because one would have promised too much.
+    Silent,
+    /// The transport ended or failed.
+    Lost,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answered {
+    /// The session took it.
+    Taken,
+    /// Its transaction has ended, or its deadline has passed: nothing has changed.
+    Stale,
+}
+
+macro_rules! question {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        #[must_use = "a question that is dropped runs into its deadline"]
+        pub struct $name {
+            pub(super) token: Token,
+            $(pub(super) $field: $type,)*
+        }
+    };
+}
+
+question! {
+    /// See [`Event::Connection`].
+    ConnectionQuestion {}
+}
+question! {
+    /// See [`Event::Hello`].
+    HelloQuestion {}
+}
+question! {
+    /// See [`Event::Mail`].
+    MailQuestion { key: Option<TransactionKey> }
+}
+question! {
+    /// See [`Event::Rcpt`].
+    RcptQuestion { index: usize }
+}
+question! {
+    /// See [`Event::Data`].
+    DataQuestion { claim: Option<ClaimToConfirm> }
+}
+question! {
+    /// See [`Event::Burl`].
+    BurlQuestion { url: Bytes, start: OctetOffset, last: bool }
+}
+question! {
+    /// See [`Event::EndOfData`]. With a record, this outlives its session: the verdict is given to
+    /// the record, and whoever holds the key then gives the reply.
+    EndOfDataQuestion { decision: Option<(TransactionKey, Record)>, size: OctetOffset }
+}
+question! {
+    /// See [`Event::AwaitDecision`].
+    AwaitQuestion { key: TransactionKey }
+}
+question! {
+    /// See [`Event::Abandon`].
+    AbandonQuestion { key: Option<TransactionKey> }
+}
+question! {
+    /// See [`Event::Auth`].
+    AuthQuestion { mechanism: Bytes, initial: Option<Bytes> }
+}
+question! {
+    /// See [`Event::AuthResponse`].
+    AuthResponseQuestion { response: Bytes }
+}
+question! {
+    /// See [`Event::StartTls`].
+    StartTlsQuestion {}
+}
+question! {
+    /// See [`Event::Command`].
+    CommandQuestion { line: Bytes }
+}
+
+/// The claim that the store is asked to confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimToConfirm {
+    /// The key.
+    pub key: TransactionKey,
+    /// The generation that the key must still have.
+    pub generation: Generation,
+    /// The length that the content must have.
+    pub length: OctetOffset,
+}
+
+impl MailQuestion {
+    /// The key to claim; `None` without a TRANSID.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.key.as_ref()
+    }
+}
+
+impl RcptQuestion {
+    /// Its index in the [`Envelope`](crate::envelope::Envelope) of the transaction.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl DataQuestion {
+    /// What to confirm; `None` where no record is kept.
+    #[must_use]
+    pub fn claim(&self) -> Option<&ClaimToConfirm> {
+        self.claim.as_ref()
+    }
+}
+
+impl BurlQuestion {
+    /// The URL, octet for octet.
+    #[must_use]
+    pub fn url(&self) -> &[u8] {
+        &self.url
+    }
+
+    /// Where its content begins in the message.
+    #[must_use]
+    pub fn start(&self) -> OctetOffset {
+        self.start
+    }
+
+    /// Whether it ends the message.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
+}
+
+impl EndOfDataQuestion {
+    /// The key, where a record is kept.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.decision.as_ref().map(|(key, _)| key)
+    }
+
+    /// The record to decide on: all data is in, no decision yet. Begin the decision with a
+    /// compare-and-set of the key under its generation, and commit what
+    /// [`Record::complete`] makes of it.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.decision.as_ref().map(|(_, record)| record)
+    }
+
+    /// The size of the whole message in octets, restarts included.
+    #[must_use]
+    pub fn size(&self) -> OctetOffset {
+        self.size
+    }
+}
+
+impl AwaitQuestion {
+    /// The key whose decision is awaited.
+    #[must_use]
+    pub fn key(&self) -> &TransactionKey {
+        &self.key
+    }
+}
+
+impl AbandonQuestion {
+    /// The key, where a record is kept: abandoning then makes the record partial with all its
+    /// data.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.key.as_ref()
+    }
+}
+
+impl AuthQuestion {
+    /// The mechanism, in the case in which it came.
+    #[must_use]
+    pub fn mechanism(&self) -> &[u8] {
+        &self.mechanism
+    }
+
+    /// The initial response, decoded; `None` where none came.
+    #[must_use]
+    pub fn initial_response(&self) -> Option<&[u8]> {
+        self.initial.as_deref()
+    }
+}
+
+impl AuthResponseQuestion {
+    /// The response, decoded.
+    #[must_use]
+    pub fn response(&self) -> &[u8] {
+        &self.response
+    }
+}
+
+impl CommandQuestion {
+    /// The command line without CRLF, octet for octet.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+}
+
+/// The answer to [`Event::Connection`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionAnswer {
+    /// Greet with 220.
+    Accept,
+    /// Refuse with 554 or 421 and close (RFC 5321 §3.1).
+    Refuse(Reply),
+}
+
+/// The answer to [`Event::Hello`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HelloAnswer {
+    /// Answer 250.
+    Accept,
+    /// Refuse with 4yz or 5yz.
+    Refuse(Reply),
+}
+
+/// The answer to [`Event::Mail`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailAnswer {
+    /// The transaction may begin.
+    Accept {
+        /// What the claim of the key gave; [`Claim::Unrecorded`] without a TRANSID.
+        claim: Claim,
+        /// The 2yz reply, for where the transaction starts afresh.
+        reply: Reply,
+    },
+    /// Refuse with 4yz or 5yz. A record that cannot be read, or a store with a passing fault:
+    /// [`reply::STORAGE_FAULT`](crate::reply::STORAGE_FAULT).
+    Refuse(Reply),
+}
+
+impl MailAnswer {
+    /// Accepts with 250 2.1.0.
+    #[must_use]
+    pub fn accept(claim: Claim) -> Self {
+        Self::Accept {
+            claim,
+            reply: crate::reply::SENDER_OK,
+        }
+    }
+}
+
+/// The answer to [`Event::Data`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataAnswer {
+    /// Content may come: the claim, if there is one, is current.
+    Proceed,
+    /// Refuse with 4yz or 5yz: the transaction stands, a chunk is drained.
+    Refuse(Reply),
+    /// The store does not confirm the claim: [`Confirmation::Outdated`] ends the session with 421,
+    /// [`Confirmation::WrongLength`] is answered 451.
+    Unconfirmed(Confirmation),
+}
+
+/// The answer to [`Event::Burl`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BurlAnswer {
+    /// The whole content is stored behind what was there.
+    Stored {
+        /// How many octets it has.
+        octets: u64,
+    },
+    /// Refuse with 4yz or 5yz: nothing of it is stored (RFC 4468 §3.2).
+    Refuse(Reply),
+}
+
+/// The answer to [`Event::EndOfData`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndOfDataAnswer {
+    /// The decision, stored: the message and the completion record are durable.
+    Decided(Verdict),
+    /// The store refused to begin or to commit the decision, because the key has moved on: the
+    /// session ends with 421, and the client learns the truth by a restart.
+    Outdated,
+}
+
+/// The answer to [`Event::AwaitDecision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AwaitAnswer {
+    /// The decision that was committed.
+    Decided(Completion),
+    /// It was withdrawn: the record is partial with all its data, and this session's
+    /// [`Event::EndOfData`] comes next.
+    Withdrawn,
+    /// Another session has claimed the key since: 421.
+    Outdated,
+}
+
+/// The answer to [`Event::Abandon`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AbandonAnswer {
+    /// Nothing was or will be delivered of this decision.
+    Abandoned,
+    /// The decision stands, or cannot be stopped any more.
+    TooLate,
+}
+
+/// The answer to [`Event::Auth`] and [`Event::AuthResponse`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthAnswer {
+    /// 334 with this challenge, which the session encodes.
+    Challenge(Bytes),
+    /// 235 2.7.0: the client is this identity from now on.
+    Success {
+        /// The identity, in a form that is the same whenever this client authenticates.
+        identity: Bytes,
+    },
+    /// The exchange failed.
+    Failure(AuthFailure),
+}
+
+/// Why a SASL exchange failed (RFC 4954 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuthFailure {
+    /// 535 5.7.8: the credentials are not right.
+    InvalidCredentials,
+    /// 454 4.7.0: a passing fault.
+    Temporary,
+    /// 504 5.5.4: the mechanism is not known.
+    UnknownMechanism,
+    /// 534 5.7.9: the mechanism is too weak.
+    TooWeak,
+    /// 538 5.7.11: the mechanism needs TLS.
+    EncryptionRequired,
+    /// 501 5.5.2: the response cannot be read.
+    Malformed,
+}
+
+/// The answer to [`Event::StartTls`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StartTlsAnswer {
+    /// 220, then the hand-over.
+    Proceed,
+    /// 454 4.7.0.
+    Refuse,
+}
+
+/// What the handshake gave, for [`handle_tls`](super::ServerSession::handle_tls).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsOutcome {
+    /// TLS is in use.
+    Established {
+        /// The identity of the client's certificate, where it showed one that the caller trusts.
+        client: Option<Bytes>,
+    },
+    /// The handshake failed; the session is over.
+    Failed,
+}
+
+/// The answer to [`Event::Command`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandAnswer {
+    /// This reply.
+    Reply(Reply),
+    /// Unknown here too: 500 5.5.1.
+    Unknown,
+}

@@ -1,0 +1,224 @@
+//! The phases of a server session, and every transition between them.
+//!
+//! This file owns them all: one table, [`Phase::after`]. What is not in it is out of turn: for a
+//! command 503 5.5.1, for a call of the embedder's a `UsageError`.
+//!
+//! ```text
+//!                 ┌────────────── RSET, refusal, final reply ◄──────────────────────────┐
+//!                 ▼                                                                     │
+//! Connecting ─► Greeted ─► Ready ─► MailAsked ─► Envelope ─► DataAsked ─► Content ─► Deciding
+//!               (no EHLO)  ▲   ▲                  │   ▲         │           │        or Awaiting
+//!                          │   │                  │   └─────────┘ refused   │ chunk, not LAST
+//!      Sasl ─► SaslAsked ──┘   │                  ▼                         ▼
+//!      TlsAsked ─► TlsReply ─► TlsHandshake     Spoiled ◄──refused──── BetweenChunks
+//!
+//! anywhere: QUIT, 421, end of the transport ─► Closing (until transmitted) ─► Closed
+//! ```
+//!
+//! `Spoiled` is what RFC 3030 §2 leaves of a transaction after a refused chunk: every further
+//! chunk is drained and 503 until RSET, EHLO or HELO. The octets of a chunk that was refused, or
+//! came out of turn, are drained beside the phases: until they are through no command is read.
+
+/// What the session is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    /// The connection question is open, or the greeting is due.
+    Connecting,
+    /// Greeted; no EHLO, HELO or LHLO accepted yet.
+    Greeted,
+    /// The question of an EHLO, HELO or LHLO is open.
+    HelloAsked,
+    /// Between transactions.
+    Ready,
+    /// The question of a MAIL is open.
+    MailAsked,
+    /// MAIL is accepted; recipients come.
+    Envelope,
+    /// The question of the data command is open.
+    DataAsked,
+    /// The question of a URL is open.
+    BurlAsked,
+    /// Content of DATA or of a chunk comes, to be kept or to be drained.
+    Content,
+    /// A chunk is in, and it was not the last.
+    BetweenChunks,
+    /// A chunk was refused: only a reset helps.
+    Spoiled,
+    /// All data is in, the caller decides.
+    Deciding,
+    /// All data is in, another session's decision is awaited.
+    Awaiting,
+    /// A SASL response is due from the client.
+    Sasl,
+    /// A SASL answer is due from the caller.
+    SaslAsked,
+    /// The question of a STARTTLS is open.
+    TlsAsked,
+    /// The 220 to STARTTLS is on its way.
+    TlsReply,
+    /// The caller does the handshake.
+    TlsHandshake,
+    /// The last reply is on its way; nothing is read any more.
+    Closing,
+    /// Over.
+    Closed,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// The connection was accepted.
+    Connected,
+    /// EHLO, HELO or LHLO came.
+    Hello,
+    /// It was accepted.
+    HelloAccepted,
+    /// It was refused.
+    HelloRefused,
+    /// MAIL came.
+    Mail,
+    /// It was accepted, with 250 or 355.
+    MailAccepted,
+    /// It was refused.
+    MailRefused,
+    /// RCPT came.
+    Rcpt,
+    /// DATA came, and the store or the caller is asked.
+    DataAsk,
+    /// A BDAT chunk came, and the store or the caller is asked.
+    ChunkAsk,
+    /// A URL came.
+    BurlAsk,
+    /// Content comes, from DATA.
+    Data,
+    /// Content comes, from a chunk.
+    Chunk,
+    /// The data command was refused; the transaction stands.
+    DataRefused,
+    /// A chunk, or the content of a URL, is in, and it was not the last.
+    ChunkDone,
+    /// A chunk, or a URL, that was not the last was refused.
+    ChunkRefused,
+    /// All data is in, the caller decides.
+    Decide,
+    /// All data is in, another decision is awaited.
+    Await,
+    /// The transaction is over: its final reply is given, or it was refused as a whole.
+    TransactionOver,
+    /// RSET came.
+    Reset,
+    /// A command that changes nothing: NOOP, VRFY, HELP, an unknown one.
+    Aside,
+    /// AUTH came.
+    Auth,
+    /// A challenge was sent.
+    Challenge,
+    /// A SASL response came.
+    Response,
+    /// The exchange is over.
+    AuthOver,
+    /// STARTTLS came.
+    StartTls,
+    /// It was refused.
+    TlsRefused,
+    /// It was accepted.
+    TlsAccepted,
+    /// Its 220 was transmitted.
+    TlsTransmitted,
+    /// The handshake is done: the session is as new.
+    TlsDone,
+    /// The last reply was written.
+    Close,
+    /// Nothing is left to be transmitted, or the transport is gone.
+    Closed,
+}
+
+impl Phase {
+    /// The phase after `step`; `None` where it is out of turn.
+    pub(super) fn after(self, step: Step) -> Option<Self> {
+        use Phase as P;
+        use Step as S;
+        Some(match (self, step) {
+            (P::Closed, _) => return None,
+            (_, S::Closed) => P::Closed,
+            (P::Closing, _) => return None,
+            (_, S::Close) => P::Closing,
+
+            (P::Connecting, S::Connected) => P::Greeted,
+
+            // A hello resets wherever commands are read (RFC 5321 §4.1.4).
+            (P::Greeted | P::Ready | P::Envelope | P::BetweenChunks | P::Spoiled, S::Hello) => {
+                P::HelloAsked
+            }
+            (P::HelloAsked, S::HelloAccepted) => P::Ready,
+            (P::HelloAsked, S::HelloRefused) => P::Greeted,
+
+            (P::Ready, S::Mail) => P::MailAsked,
+            (P::MailAsked, S::MailAccepted) => P::Envelope,
+            (P::MailAsked, S::MailRefused) => P::Ready,
+            (P::Envelope, S::Rcpt) => P::Envelope,
+
+            (P::Envelope, S::DataAsk) => P::DataAsked,
+            (P::Envelope | P::DataAsked, S::Data) => P::Content,
+            (P::Envelope | P::BetweenChunks, S::ChunkAsk) => P::DataAsked,
+            (P::Envelope | P::BetweenChunks | P::DataAsked, S::BurlAsk) => P::BurlAsked,
+            (P::DataAsked, S::DataRefused) => P::Envelope,
+            (P::Envelope | P::DataAsked | P::BetweenChunks, S::Chunk) => P::Content,
+            (P::Content | P::BurlAsked, S::ChunkDone) => P::BetweenChunks,
+            (
+                P::Envelope | P::BetweenChunks | P::DataAsked | P::BurlAsked | P::Content
+                | P::Spoiled,
+                S::ChunkRefused,
+            ) => P::Spoiled,
+
+            (P::Content | P::BurlAsked, S::Decide) => P::Deciding,
+            (P::Awaiting, S::Decide) => P::Deciding,
+            (P::Content | P::BurlAsked, S::Await) => P::Awaiting,
+            (
+                P::Envelope | P::DataAsked | P::BurlAsked | P::Content | P::BetweenChunks
+                | P::Spoiled | P::Deciding | P::Awaiting,
+                S::TransactionOver,
+            ) => P::Ready,
+
+            (P::Greeted, S::Reset) => P::Greeted,
+            (P::Ready | P::Envelope | P::BetweenChunks | P::Spoiled, S::Reset) => P::Ready,
+            (P::Greeted | P::Ready | P::Envelope | P::BetweenChunks | P::Spoiled, S::Aside) => self,
+
+            (P::Ready, S::Auth) => P::SaslAsked,
+            (P::SaslAsked, S::Challenge) => P::Sasl,
+            (P::Sasl, S::Response) => P::SaslAsked,
+            (P::Sasl | P::SaslAsked, S::AuthOver) => P::Ready,
+
+            (P::Ready, S::StartTls) => P::TlsAsked,
+            (P::TlsAsked, S::TlsRefused) => P::Ready,
+            (P::TlsAsked, S::TlsAccepted) => P::TlsReply,
+            (P::TlsReply, S::TlsTransmitted) => P::TlsHandshake,
+            (P::TlsHandshake, S::TlsDone) => P::Greeted,
+
+            _ => return None,
+        })
+    }
+
+    /// Commands are read.
+    pub(super) fn reads_commands(self) -> bool {
+        matches!(
+            self,
+            Self::Greeted | Self::Ready | Self::Envelope | Self::BetweenChunks | Self::Spoiled
+        )
+    }
+
+    /// Between an accepted MAIL and the final reply.
+    pub(super) fn in_transaction(self) -> bool {
+        matches!(
+            self,
+            Self::Envelope
+                | Self::DataAsked
+                | Self::BurlAsked
+                | Self::Content
+                | Self::BetweenChunks
+                | Self::Spoiled
+                | Self::Deciding
+                | Self::Awaiting
+        )
+    }
+}
