@@ -13,37 +13,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::class::{LET_DIG, is_in};
 use super::error::MailboxError;
-use crate::syntax::is_atext;
 
 /// Octets of a domain or address literal (RFC 5321 §4.5.3.1.2).
 pub const MAX_DOMAIN: usize = 255;
-
-pub(super) const ATEXT: u8 = 1;
-const LET_DIG: u8 = 2;
-
-/// One look-up an octet instead of a chain of comparisons. Octets above 127 belong to both classes
-/// (RFC 6531 §3.3); whether they are UTF-8 is asked once, at the end.
-static CLASS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        let value = octet as u8;
-        if is_atext(value) || value >= 0x80 {
-            table[octet] |= ATEXT;
-        }
-        // "_" is no letter of RFC 5321 §4.1.2, but stands in domains that do get mail.
-        if value.is_ascii_alphanumeric() || value >= 0x80 || value == b'_' {
-            table[octet] |= LET_DIG;
-        }
-        octet += 1;
-    }
-    table
-};
-
-pub(super) fn is_in(class: u8, octet: u8) -> bool {
-    CLASS[usize::from(octet)] & class != 0
-}
 
 /// The part behind the "@". `==` compares octet for octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -17,7 +17,8 @@ use core::iter::FusedIterator;
 
 use bytes::Bytes;
 
-use super::domain::{ATEXT, DomainOrLiteral, check_utf8, is_in, scan_domain, split};
+use super::class::{ATEXT, is_in};
+use super::domain::{DomainOrLiteral, check_utf8, scan_domain, split};
 use super::error::MailboxError;
 
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).

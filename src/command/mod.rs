@@ -28,6 +28,7 @@
 
 pub mod base64;
 mod builder;
+mod class;
 mod domain;
 mod error;
 mod lines;

@@ -12,8 +12,9 @@
 //! # Ok::<(), smtp_checkpoint::command::CommandError>(())
 //! ```
 
+use super::class::{KEYWORD, VALUE, is_in};
 use super::error::CommandError;
-use crate::syntax::{is_esmtp_value, is_keyword, is_wsp};
+use crate::syntax::is_wsp;
 
 /// Unknown parameters in one command. RFC 5321 sets no limit; without one, looking for duplicates
 /// would take time that grows with the square of the line.
@@ -59,14 +60,11 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Parameter<'a>>, Com
             Some(_) => return Err(CommandError::Parameter),
         }
     };
-    let end = start.iter().position(|octet| !is_keyword(*octet));
+    let end = start.iter().position(|octet| !is_in(KEYWORD, *octet));
     let (keyword, behind) = split(start, end);
     let value = match behind.split_first() {
         Some((b'=', behind)) => {
-            // "=" is for the parameter's own rule: TRANSID with TRANSOFF may hold it.
-            let end = behind
-                .iter()
-                .position(|octet| !is_esmtp_value(*octet) && *octet != b'=');
+            let end = behind.iter().position(|octet| !is_in(VALUE, *octet));
             let (value, behind) = split(behind, end);
             if value.is_empty() {
                 return Err(CommandError::Parameter);

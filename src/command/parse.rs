@@ -121,6 +121,35 @@ pub enum Command<'a> {
     Unknown(UnknownCommand<'a>),
 }
 
+/// A verb of four letters in one number, so that choosing is one comparison each.
+const fn verb_of(letters: [u8; 4]) -> u32 {
+    let [a, b, c, d] = letters;
+    u32::from_be_bytes([
+        a.to_ascii_uppercase(),
+        b.to_ascii_uppercase(),
+        c.to_ascii_uppercase(),
+        d.to_ascii_uppercase(),
+    ])
+}
+
+const MAIL: u32 = verb_of(*b"MAIL");
+const RCPT: u32 = verb_of(*b"RCPT");
+const DATA: u32 = verb_of(*b"DATA");
+const RSET: u32 = verb_of(*b"RSET");
+const QUIT: u32 = verb_of(*b"QUIT");
+const CONT: u32 = verb_of(*b"CONT");
+const DETA: u32 = verb_of(*b"DETA");
+const EHLO: u32 = verb_of(*b"EHLO");
+const HELO: u32 = verb_of(*b"HELO");
+const LHLO: u32 = verb_of(*b"LHLO");
+const NOOP: u32 = verb_of(*b"NOOP");
+const HELP: u32 = verb_of(*b"HELP");
+const VRFY: u32 = verb_of(*b"VRFY");
+const EXPN: u32 = verb_of(*b"EXPN");
+const AUTH: u32 = verb_of(*b"AUTH");
+const BURL: u32 = verb_of(*b"BURL");
+const RDLV: u32 = verb_of(*b"RDLV");
+
 impl<'a> Command<'a> {
     /// Reads one line, given without its CRLF.
     ///
@@ -146,24 +175,24 @@ impl<'a> Command<'a> {
         }
         let argument = trim(behind);
         if let &[a, b, c, d] = verb {
-            let command = match &[a, b, c, d].map(|octet| octet.to_ascii_uppercase()) {
-                b"MAIL" => Self::Mail(Mail::parse(keyword(argument, b"FROM:")?)?),
-                b"RCPT" => Self::Rcpt(Rcpt::parse(keyword(argument, b"TO:")?)?),
-                b"DATA" => alone(Self::Data, argument)?,
-                b"RSET" => alone(Self::Rset, argument)?,
-                b"QUIT" => alone(Self::Quit, argument)?,
-                b"CONT" => alone(Self::Cont, argument)?,
-                b"DETA" => alone(Self::Deta, argument)?,
-                b"EHLO" => Self::Ehlo(client_name(argument)?),
-                b"HELO" => Self::Helo(client_name(argument)?),
-                b"LHLO" => Self::Lhlo(client_name(argument)?),
-                b"NOOP" => Self::Noop(argument),
-                b"HELP" => Self::Help(argument),
-                b"VRFY" => Self::Vrfy(present(argument)?),
-                b"EXPN" => Self::Expn(present(argument)?),
-                b"AUTH" => Self::Auth(auth(argument)?),
-                b"BURL" => Self::Burl(burl(argument).ok_or(E::Burl)?),
-                b"RDLV" => Self::Rdlv(rdlv(argument)?),
+            let command = match verb_of([a, b, c, d]) {
+                MAIL => Self::Mail(Mail::parse(keyword(argument, b"FROM:")?)?),
+                RCPT => Self::Rcpt(Rcpt::parse(keyword(argument, b"TO:")?)?),
+                DATA => alone(Self::Data, argument)?,
+                RSET => alone(Self::Rset, argument)?,
+                QUIT => alone(Self::Quit, argument)?,
+                CONT => alone(Self::Cont, argument)?,
+                DETA => alone(Self::Deta, argument)?,
+                EHLO => Self::Ehlo(client_name(argument)?),
+                HELO => Self::Helo(client_name(argument)?),
+                LHLO => Self::Lhlo(client_name(argument)?),
+                NOOP => Self::Noop(argument),
+                HELP => Self::Help(argument),
+                VRFY => Self::Vrfy(present(argument)?),
+                EXPN => Self::Expn(present(argument)?),
+                AUTH => Self::Auth(auth(argument)?),
+                BURL => Self::Burl(burl(argument).ok_or(E::Burl)?),
+                RDLV => Self::Rdlv(rdlv(argument)?),
                 _ => return Ok(Self::unknown(verb, behind)),
             };
             return Ok(command);

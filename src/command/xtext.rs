@@ -13,6 +13,8 @@
 use alloc::vec::Vec;
 use core::iter::FusedIterator;
 
+use super::class::{XCHAR, is_in};
+
 /// A checked xtext, as it stands on the wire.
 ///
 /// ```text
@@ -52,12 +54,11 @@ impl<'a> XText<'a> {
         let mut ascii = true;
         while let Some(&octet) = rest.next() {
             match octet {
+                _ if is_in(XCHAR, octet) => {}
                 b'+' => {
                     rest.next().copied().and_then(hex)?;
                     rest.next().copied().and_then(hex)?;
                 }
-                b'=' => return None,
-                b'!'..=b'~' => {}
                 0x80.. => ascii = false,
                 _ => return None,
             }
