@@ -318,16 +318,9 @@ impl DotDecoder {
                 };
                 return ControlFlow::Break(());
             }
-            let here = |index: usize| offset.saturating_add((index - start) as u64).into();
-            if a == CR && b != LF {
-                faults.record(FaultKind::BareCr, here(at));
-            }
-            if a != CR && b == LF {
-                faults.record(FaultKind::BareLf, here(at + 1));
-            }
-            if b == 0 {
-                faults.record(FaultKind::Nul, here(at + 1));
-            }
+            // The second of the pair is never before `start`, the first may be: a removed dot.
+            let second = offset.saturating_add((at + 1 - start) as u64);
+            note_pair(&mut faults, a, b, second);
             ControlFlow::Continue(())
         });
         self.faults = faults;
@@ -351,6 +344,21 @@ impl DotDecoder {
         };
         let _ = emit(Piece::Input(begun + start..wire.len()));
         wire.len()
+    }
+}
+
+/// Records the faults of two neighbours, of which the second has this canonical offset.
+#[cold]
+#[inline(never)]
+fn note_pair(faults: &mut Faults, a: u8, b: u8, second: u64) {
+    if a == CR && b != LF {
+        faults.record(FaultKind::BareCr, second.saturating_sub(1).into());
+    }
+    if a != CR && b == LF {
+        faults.record(FaultKind::BareLf, second.into());
+    }
+    if b == 0 {
+        faults.record(FaultKind::Nul, second.into());
     }
 }
 
