@@ -170,7 +170,7 @@ impl ServerSession {
                 self.go(Step::MailAccepted);
                 // RFC 1845 §4: the offset is the first thing on the line.
                 self.reply(Reply::cleaned(
-                    ReplyCode::TRANSACTION_OFFSET,
+                    ReplyCode::CHECKPOINT_OFFSET,
                     None,
                     offset.reply_text().as_bytes(),
                 ));

@@ -12,9 +12,7 @@ use super::event::{
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
-use crate::command::{
-    AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64,
-};
+use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
 use crate::error::PeerError;
 use crate::line::LineError;
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
@@ -38,49 +36,57 @@ impl ServerSession {
                 }
             }
         };
-        let command = match &line {
-            Ok(line) => Command::parse(line),
-            Err(_) => Err(CommandError::ForbiddenOctet),
-        };
+        let line = line.unwrap_or_else(|error| match error {
+            LineError::TooLong => Bytes::from_static(TOO_LONG),
+            LineError::BareCr | LineError::BareLf | LineError::Nul => {
+                Bytes::from_static(FORBIDDEN_OCTET)
+            }
+        });
+        let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {
             Ok(Command::Rcpt(_)) => self.recipients.len() >= self.config.limits.open_questions,
             _ => !self.recipients.is_empty(),
         };
         if waits {
-            return self.hold(line);
+            self.held = Some(line);
+            return false;
         }
         self.since = self.now;
-        match (line, command) {
-            (Err(LineError::TooLong), _) => {
+        match command {
+            Err(_) if line == TOO_LONG => {
                 self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
             }
-            (Err(_), _) | (_, Err(CommandError::ForbiddenOctet)) => {
+            Err(CommandError::ForbiddenOctet) => {
                 self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
             }
-            (Ok(_), Err(error)) => self.malformed(error),
-            (Ok(line), Ok(command)) => self.command(&line, command),
+            Err(error) => self.malformed(&line, error),
+            Ok(command) => self.command(&line, command),
         }
         true
     }
 
-    /// Keeps a line for when the recipients are answered; true where it can be answered at once.
-    fn hold(&mut self, line: Result<Bytes, LineError>) -> bool {
-        // A line that cannot be read is held as one that cannot be read.
-        let line = line.unwrap_or_else(|error| match error {
-            LineError::TooLong => Bytes::from_static(TOO_LONG),
-            _ => Bytes::from_static(b"\0"),
-        });
-        self.held = Some(line);
-        false
-    }
-
-    fn malformed(&mut self, error: CommandError) {
+    fn malformed(&mut self, line: &[u8], error: CommandError) {
+        let checkpoint = self.config.offers.checkpoint && self.extended;
+        match error {
+            // What was not offered is unknown, however it is written.
+            CommandError::TransId | CommandError::TransOff | CommandError::TransOffAlone
+                if !checkpoint =>
+            {
+                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+            }
+            _ if is_unoffered(line) => {
+                return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+            }
+            _ => {}
+        }
         let (class, subject, detail) = error.enhanced_code();
-        let code = ReplyCode::new(error.reply_code()).unwrap_or(ReplyCode::BAD_ARGUMENT);
+        let code = ReplyCode::new(error.reply_code()).unwrap_or(standard::BAD_ARGUMENT.code());
         let enhanced = EnhancedCode::new(class, subject, detail);
         let text: &[u8] = match error {
-            CommandError::ReversePath(_) | CommandError::ForwardPath(_) => b"Syntax error in the path",
+            CommandError::ReversePath(_) | CommandError::ForwardPath(_) => {
+                b"Syntax error in the path"
+            }
             _ => b"Syntax error in the arguments",
         };
         let reply = Reply::cleaned(code, enhanced, text);
@@ -93,9 +99,6 @@ impl ServerSession {
     }
 
     fn command(&mut self, line: &Bytes, command: Command<'_>) {
-        if line.as_ref() == TOO_LONG {
-            return self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
-        }
         match command {
             Command::Ehlo(name) | Command::Lhlo(name) | Command::Helo(name) => {
                 self.hello_command(line, &command, name);
@@ -254,7 +257,7 @@ impl ServerSession {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
         if config.refuse_bare_paths && !mail.bracketed {
-            return self.malformed(CommandError::Parameter);
+            return self.malformed(line, CommandError::Parameter);
         }
         if !self.offers_mail(mail) {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
@@ -272,7 +275,7 @@ impl ServerSession {
             .transid
             .map(|transid| TransactionKey::new(&self.scope(), transid));
         if self.transaction.begin(line, key.clone()).is_err() {
-            return self.malformed(CommandError::Parameter);
+            return self.malformed(line, CommandError::Parameter);
         }
         self.go(Step::Mail);
         let token = self.ask();
@@ -308,7 +311,7 @@ impl ServerSession {
             return;
         }
         if config.refuse_bare_paths && !rcpt.bracketed {
-            return self.malformed(CommandError::Parameter);
+            return self.malformed(line, CommandError::Parameter);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
         let known = (dsn || (config.offers.dsn && self.extended))
@@ -343,7 +346,7 @@ impl ServerSession {
             Ok(RcptOutcome::OutOfOrder) => {
                 self.fault(PeerError::RestartRecipientOrder, standard::BAD_SEQUENCE);
             }
-            Err(_) => self.malformed(CommandError::Parameter),
+            Err(_) => self.malformed(line, CommandError::Parameter),
         }
     }
 
@@ -574,8 +577,18 @@ fn declared(own: &[Bytes], parameter: &Parameter<'_>) -> bool {
     own.iter().any(|keyword| parameter.is(keyword))
 }
 
-/// Stands for a line that was too long while it waits: no real line holds a NUL.
+/// Verbs of extensions that this session never offers, whatever stands behind them.
+fn is_unoffered(line: &[u8]) -> bool {
+    let verb = line.split(|octet| matches!(octet, b' ' | b'\t')).next();
+    let verb = verb.unwrap_or_default();
+    [&b"RDLV"[..], b"CONT", b"DETA", b"RESUME"]
+        .iter()
+        .any(|unoffered| verb.eq_ignore_ascii_case(unoffered))
+}
+
+// Stand for lines that could not be read, also while they wait: no real line holds a NUL.
 const TOO_LONG: &[u8] = b"\0too long";
+const FORBIDDEN_OCTET: &[u8] = b"\0";
 
 const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;

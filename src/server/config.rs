@@ -325,7 +325,9 @@ impl ServerConfigBuilder {
 
     /// Offers a keyword of your own.
     pub fn keyword(mut self, keyword: &str, parameters: &str) -> Self {
-        self.offers.keywords.push((keyword.into(), parameters.into()));
+        self.offers
+            .keywords
+            .push((keyword.into(), parameters.into()));
         self
     }
 
@@ -423,7 +425,7 @@ impl ServerConfigBuilder {
             ],
             helo: encoded(&one_line(ReplyCode::OK, &first_line)?),
             greeting: encoded(&one_line(
-                ReplyCode::READY,
+                ReplyCode::SERVICE_READY,
                 &join(&self.hostname, &self.greeting),
             )?),
             quit,
@@ -450,7 +452,7 @@ impl ServerConfigBuilder {
     fn ehlo(&self, tls: bool, authenticated: bool) -> Result<Reply, EhloBuildError> {
         type Switch = fn(EhloBuilder) -> EhloBuilder;
         let offers = &self.offers;
-        let mut reply = EhloBuilder::new(&join(&self.hostname, &self.hello))?;
+        let mut reply = EhloBuilder::new(&self.hostname)?.greeting(&self.hello)?;
         let switches: [(bool, Switch); 9] = [
             (offers.pipelining, EhloBuilder::pipelining),
             (offers.eight_bit_mime, EhloBuilder::eight_bit_mime),
@@ -471,7 +473,7 @@ impl ServerConfigBuilder {
         if offers.size {
             reply = reply.size(match self.limits.message_size {
                 Some(limit) => SizeOffer::Limit(limit),
-                None => SizeOffer::Unstated,
+                None => SizeOffer::NoFixedLimit,
             });
         }
         if !offers.auth.is_empty() && !authenticated && (tls || offers.auth_in_clear) {

@@ -204,9 +204,8 @@ impl ServerSession {
     /// 354, with what RFC 1845 §5 says in it where a record is kept.
     fn data_reply(&self, start: OctetOffset) -> Reply {
         if self.transaction.is_restart() {
-            let text = alloc::format!(
-                "Send previously checkpointed message starting at octet {start}"
-            );
+            let text =
+                alloc::format!("Send previously checkpointed message starting at octet {start}");
             return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text.as_bytes());
         }
         if self.transaction.generation().is_some() {
@@ -246,7 +245,8 @@ impl ServerSession {
             return false;
         };
         let here = (self.input.len() as u64).min(drain.left);
-        self.input.advance(usize::try_from(here).unwrap_or(self.input.len()));
+        self.input
+            .advance(usize::try_from(here).unwrap_or(self.input.len()));
         drain.left -= here;
         if here > 0 {
             self.since = self.now;
@@ -439,10 +439,7 @@ impl ServerSession {
         if self.transaction.envelope().mail().body == Some(Body::BinaryMime) {
             return None;
         }
-        let fault = self
-            .transaction
-            .faults()
-            .refused_by(self.config.faults)?;
+        let fault = self.transaction.faults().refused_by(self.config.faults)?;
         Some(match fault.kind {
             FaultKind::BareCr => PeerError::BareCrInContent,
             FaultKind::BareLf => PeerError::BareLfInContent,

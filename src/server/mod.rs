@@ -53,19 +53,20 @@
 //! use smtp_checkpoint::checkpoint::Claim;
 //! use smtp_checkpoint::reply::standard as reply;
 //! use smtp_checkpoint::server::{
-//!     DataAnswer, EndOfDataAnswer, Event, MailAnswer, Peer, ServerConfig, ServerSession,
+//!     EndOfDataAnswer, Event, MailAnswer, Peer, ServerConfig, ServerSession,
 //! };
 //! use smtp_checkpoint::time::Timestamp;
 //!
 //! let config = ServerConfig::builder("mx.example.net").checkpoint(false).build()?;
 //! let now = Timestamp::ORIGIN; // in a real loop: origin.elapsed()
 //! let mut smtp = ServerSession::new(Arc::new(config), Peer::at(b"192.0.2.7"), now);
-//! let mut input = Bytes::from_static(
-//!     b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n",
-//! );
-//! let mut message = Vec::new();
-//! let mut dialogue = Vec::new();
-//! loop {
+//! // In the place of a transport: what it reads, and what was written to it.
+//! let mut reads = [
+//!     &b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"[..],
+//!     &b"Hello\r\n.\r\nQUIT\r\n"[..],
+//! ].into_iter();
+//! let (mut input, mut message, mut written) = (Bytes::new(), Vec::new(), Vec::new());
+//! 'session: loop {
 //!     smtp.handle_input(now, &mut input);
 //!     while let Some(event) = smtp.poll_event() {
 //!         match event {
@@ -83,20 +84,22 @@
 //!                 let verdict = reply::MESSAGE_ACCEPTED.into();
 //!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;
 //!             }
+//!             Event::Finished(_) => break 'session,
 //!             _ => {}
 //!         }
 //!     }
 //!     if let Some(octets) = smtp.take_output() {
-//!         dialogue.extend_from_slice(&octets); // write it to the transport
+//!         written.extend_from_slice(&octets);
 //!         smtp.transmitted(now, octets.len())?;
-//!         if octets.starts_with(b"220") { continue }
-//!         input = Bytes::from_static(b"Hello\r\n.\r\nQUIT\r\n"); // read it from the transport
-//!     } else {
-//!         break;
+//!     } else if smtp.wants_input() {
+//!         match reads.next() {
+//!             Some(octets) => input = Bytes::from_static(octets),
+//!             None => smtp.handle_eof(now),
+//!         }
 //!     }
 //! }
 //! assert_eq!(message.concat(), b"Hello\r\n");
-//! assert!(dialogue.ends_with(b"221 2.0.0 Closing the connection\r\n"));
+//! assert!(written.ends_with(b"221 2.0.0 Closing the connection\r\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -121,16 +124,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub use config::{
-    ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts,
-};
+pub use answer::Answer;
+pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
     AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
-    CommandAnswer, CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer,
-    DataQuestion, EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion,
-    MailAnswer, MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion,
-    TlsOutcome,
+    CommandAnswer, CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
+    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
+    MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
 };
 
 use self::content::{Content, Drain};
