@@ -1,0 +1,419 @@
+//! MAIL and its parameters.
+//!
+//! Layer 1. Borrowed from the line; parsing takes no memory, so a stored line is parsed again
+//! whenever it is asked something.
+//!
+//! ```
+//! use smtp_checkpoint::command::{Body, Command};
+//!
+//! let line = b"MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME TRANSID=<12345@claremont.edu>";
+//! let Command::Mail(mail) = Command::parse(line)? else { unreachable!() };
+//! assert_eq!(mail.size, Some(1000));
+//! assert_eq!(mail.body, Some(Body::EightBitMime));
+//! assert!(mail.transid.is_some());
+//! # Ok::<(), smtp_checkpoint::command::CommandError>(())
+//! ```
+
+use super::error::CommandError;
+use super::params::{self, Parameter, UnknownParameters};
+use super::path::{ReversePath, scan_reverse_path};
+use super::xtext::XText;
+use crate::offset::OctetOffset;
+use crate::syntax::parse_decimal;
+use crate::transid::TransId;
+
+/// What the content is made of (RFC 6152 §2, RFC 3030 §3). Without `BODY=` it is 7BIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Body {
+    /// `7BIT`.
+    #[default]
+    SevenBit,
+    /// `8BITMIME`.
+    EightBitMime,
+    /// `BINARYMIME`: any octets, with BDAT only.
+    BinaryMime,
+}
+
+impl Body {
+    /// The value as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+            Self::BinaryMime => "BINARYMIME",
+        }
+    }
+
+    fn parse(value: &[u8]) -> Option<Self> {
+        [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
+            .into_iter()
+            .find(|body| value.eq_ignore_ascii_case(body.as_str().as_bytes()))
+    }
+}
+
+/// What a failure DSN returns (RFC 3461 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ret {
+    /// `FULL`: the message.
+    Full,
+    /// `HDRS`: its header.
+    Hdrs,
+}
+
+impl Ret {
+    /// The value as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Hdrs => "HDRS",
+        }
+    }
+
+    fn parse(value: &[u8]) -> Option<Self> {
+        [Self::Full, Self::Hdrs]
+            .into_iter()
+            .find(|ret| value.eq_ignore_ascii_case(ret.as_str().as_bytes()))
+    }
+}
+
+/// `AUTH=` of MAIL: who submitted the message first (RFC 4954 §5). Compared decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthParameter<'a> {
+    /// `AUTH=<>`: unknown, or not to be told.
+    Unknown,
+    /// A mailbox as xtext. It is not checked to be one.
+    Identity(XText<'a>),
+}
+
+impl<'a> AuthParameter<'a> {
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        let identity = XText::parse(value)?;
+        // "+3C+3E" says the same as "<>".
+        Some(if identity.decoded().eq(*b"<>") {
+            Self::Unknown
+        } else {
+            Self::Identity(identity)
+        })
+    }
+}
+
+/// A MAIL command (RFC 5321 §4.1.1.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Mail<'a> {
+    /// The reverse-path.
+    pub reverse_path: ReversePath<'a>,
+    /// Whether the path had its angle brackets. RFC 5321 wants them, not every client writes them.
+    pub bracketed: bool,
+    /// `SIZE=`: octets of the message as the client estimates it (RFC 1870 §6). A number of up to
+    /// 20 digits that is over `u64::MAX` is `u64::MAX`.
+    pub size: Option<u64>,
+    /// `BODY=`.
+    pub body: Option<Body>,
+    /// `SMTPUTF8` (RFC 6531 §3.4).
+    pub smtputf8: bool,
+    /// `RET=`.
+    pub ret: Option<Ret>,
+    /// `ENVID=` (RFC 3461 §4.4): printable ASCII once decoded.
+    pub envid: Option<XText<'a>>,
+    /// `AUTH=`.
+    pub auth: Option<AuthParameter<'a>>,
+    /// `TRANSID=` (RFC 1845 §2). `None` with [`transoff`](Self::transoff) where the value is one
+    /// that only RESUME allows; [`transid_value`](Self::transid_value) has it.
+    pub transid: Option<TransId>,
+    /// `TRANSID=` as it came, brackets included.
+    pub transid_value: Option<&'a [u8]>,
+    /// `TRANSOFF=` (draft-fanf-smtp-rfc1845bis-01 §2). Never without a `TRANSID=`.
+    pub transoff: Option<OctetOffset>,
+    parameters: &'a [u8],
+}
+
+const KNOWN: &[&[u8]] = &[
+    b"SIZE",
+    b"BODY",
+    b"SMTPUTF8",
+    b"RET",
+    b"ENVID",
+    b"AUTH",
+    b"TRANSID",
+    b"TRANSOFF",
+];
+
+/// Sets a parameter that may stand once.
+pub(super) fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), CommandError> {
+    if slot.replace(value).is_some() {
+        return Err(CommandError::DuplicateParameter);
+    }
+    Ok(())
+}
+
+/// A number of 1 to 20 digits.
+fn digits(value: &[u8]) -> Option<&[u8]> {
+    (value.len() <= 20 && value.iter().all(u8::is_ascii_digit)).then_some(value)
+}
+
+/// Whether a value can be the transid-spec of RESUME (draft-fanf-smtp-rfc1845bis-01 §2), which is
+/// looked at closely by whoever speaks RESUME.
+pub(super) fn is_resume_transid(value: &[u8]) -> bool {
+    value.len() <= 256 && value.iter().all(u8::is_ascii_graphic) && value.contains(&b'@')
+}
+
+impl<'a> Mail<'a> {
+    /// A MAIL with the null reverse-path and nothing else.
+    pub(super) const NULL: Mail<'static> = Mail {
+        reverse_path: ReversePath::Null,
+        bracketed: true,
+        size: None,
+        body: None,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        auth: None,
+        transid: None,
+        transid_value: None,
+        transoff: None,
+        parameters: &[],
+    };
+
+    /// Reads what stands behind `FROM:` and its white space.
+    pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
+        use CommandError as E;
+        let scanned = scan_reverse_path(argument).map_err(E::ReversePath)?;
+        let mut mail = Mail {
+            reverse_path: scanned.path,
+            bracketed: scanned.bracketed,
+            parameters: scanned.rest,
+            ..Mail::NULL
+        };
+        let mut rest = scanned.rest;
+        let mut unknown = 0;
+        while let Some(parameter) = params::next(&mut rest)? {
+            if !mail.take(parameter)? {
+                params::check_unknown(parameter, mail.parameters, rest, unknown)?;
+                unknown += 1;
+            }
+        }
+        if let Some(value) = mail.transid_value {
+            mail.transid = TransId::parse(value).ok();
+            let resumes = mail.transoff.is_some() && is_resume_transid(value);
+            if mail.transid.is_none() && !resumes {
+                return Err(E::TransId);
+            }
+        } else if mail.transoff.is_some() {
+            return Err(E::TransOffAlone);
+        }
+        Ok(mail)
+    }
+
+    /// Takes a known parameter; `false` where it is not one.
+    fn take(&mut self, parameter: Parameter<'a>) -> Result<bool, CommandError> {
+        use CommandError as E;
+        // The length tells most keywords apart.
+        match parameter.keyword.len() {
+            3 if parameter.is(b"RET") => {
+                let value = parameter.required(E::Ret)?;
+                set(&mut self.ret, Ret::parse(value).ok_or(E::Ret)?)?;
+            }
+            4 if parameter.is(b"SIZE") => {
+                let value = digits(parameter.required(E::Size)?).ok_or(E::Size)?;
+                set(&mut self.size, parse_decimal(value).unwrap_or(u64::MAX))?;
+            }
+            4 if parameter.is(b"BODY") => {
+                let value = parameter.required(E::Body)?;
+                set(&mut self.body, Body::parse(value).ok_or(E::Body)?)?;
+            }
+            4 if parameter.is(b"AUTH") => {
+                let value = parameter.required(E::AuthParameter)?;
+                let auth = AuthParameter::parse(value).ok_or(E::AuthParameter)?;
+                set(&mut self.auth, auth)?;
+            }
+            5 if parameter.is(b"ENVID") => {
+                let envid = XText::parse(parameter.required(E::Envid)?)
+                    .filter(|envid| envid.decoded().all(|octet| matches!(octet, b' '..=b'~')));
+                set(&mut self.envid, envid.ok_or(E::Envid)?)?;
+            }
+            7 if parameter.is(b"TRANSID") => {
+                set(&mut self.transid_value, parameter.required(E::TransId)?)?;
+            }
+            8 if parameter.is(b"TRANSOFF") => {
+                let offset = digits(parameter.required(E::TransOff)?)
+                    .and_then(parse_decimal)
+                    .ok_or(E::TransOff)?;
+                set(&mut self.transoff, OctetOffset::from(offset))?;
+            }
+            8 if parameter.is(b"SMTPUTF8") => {
+                if parameter.value.is_some() {
+                    return Err(E::SmtpUtf8);
+                }
+                if core::mem::replace(&mut self.smtputf8, true) {
+                    return Err(E::DuplicateParameter);
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The parameters that this crate does not know, in order, octet for octet. Unless its own
+    /// configuration knows them, a server answers 555 5.5.4 (RFC 5321 §4.1.1.11).
+    #[must_use]
+    pub fn unknown_parameters(&self) -> UnknownParameters<'a> {
+        UnknownParameters::new(self.parameters, KNOWN)
+    }
+
+    /// Whether there is any parameter at all, which there must not be after HELO.
+    #[must_use]
+    pub fn has_parameters(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+
+    /// Whether a restart with `other` is a restart of this transaction.
+    ///
+    /// Compared: the reverse-path (its domain without regard to case), BODY (none is 7BIT),
+    /// SMTPUTF8, RET, ENVID and AUTH (decoded), and unknown parameters with their values octet for
+    /// octet. Not compared: SIZE, TRANSID, TRANSOFF, the order.
+    #[must_use]
+    pub fn same_transaction(&self, other: &Mail<'_>) -> bool {
+        self.reverse_path.same_reverse_path(&other.reverse_path)
+            && self.body.unwrap_or_default() == other.body.unwrap_or_default()
+            && self.smtputf8 == other.smtputf8
+            && self.ret == other.ret
+            && self.envid == other.envid
+            && self.auth == other.auth
+            && self
+                .unknown_parameters()
+                .same_parameters(other.unknown_parameters())
+    }
+
+    pub(super) fn knows(keyword: &[u8]) -> bool {
+        KNOWN
+            .iter()
+            .any(|known| keyword.eq_ignore_ascii_case(known))
+    }
+
+    /// The parameters as they came, for rewriting the line.
+    pub(super) const fn raw_parameters(&self) -> &'a [u8] {
+        self.parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+    use std::string::String;
+
+    fn mail(argument: &str) -> Result<Mail<'_>, CommandError> {
+        Mail::parse(argument.as_bytes())
+    }
+
+    #[test]
+    fn all_parameters() {
+        let mail = mail(
+            "<a@b> size=5 BODY=binarymime smtpUTF8 RET=hdrs ENVID=a+2Bb AUTH=<> TRANSID=<x@y> \
+             transoff=00000000000000000007 X=1",
+        )
+        .unwrap();
+        assert_eq!(mail.size, Some(5));
+        assert_eq!(mail.body, Some(Body::BinaryMime));
+        assert!(mail.smtputf8);
+        assert_eq!(mail.ret, Some(Ret::Hdrs));
+        assert!(mail.envid.unwrap().decoded().eq(*b"a+b"));
+        assert_eq!(mail.auth, Some(AuthParameter::Unknown));
+        assert_eq!(mail.transid.unwrap().as_bytes(), b"<x@y>");
+        assert_eq!(mail.transoff.map(OctetOffset::get), Some(7));
+        assert_eq!(mail.unknown_parameters().count(), 1);
+    }
+
+    #[test]
+    fn bad_parameters() {
+        use CommandError as E;
+        for (parameters, error) in [
+            ("SIZE", E::Size),
+            ("SIZE=-1", E::Size),
+            ("SIZE=+1", E::Size),
+            ("SIZE=000000000000000000000", E::Size),
+            ("BODY=8BIT", E::Body),
+            ("BODY", E::Body),
+            ("SMTPUTF8=1", E::SmtpUtf8),
+            ("RET=NONE", E::Ret),
+            ("ENVID=a+b", E::Envid),
+            ("ENVID=a=b", E::Envid),
+            ("ENVID=a+0D+0Ab", E::Envid),
+            ("AUTH=a=b", E::AuthParameter),
+            ("AUTH=é", E::AuthParameter),
+            ("AUTH=", E::Parameter),
+            ("TRANSID", E::TransId),
+            ("TRANSID=<x@y>z", E::TransId),
+            ("TRANSID=<a=b@c>", E::TransId),
+            ("TRANSOFF=1", E::TransOffAlone),
+            ("TRANSID=<a@b> TRANSOFF=x", E::TransOff),
+            ("TRANSID=<a@b> TRANSOFF=18446744073709551616", E::TransOff),
+            ("TRANSID=<a@b> TRANSID=<a@b>", E::DuplicateParameter),
+            ("SMTPUTF8 smtputf8", E::DuplicateParameter),
+            ("X=1 Y x=2", E::DuplicateParameter),
+            ("X=a=b", E::Parameter),
+            ("=", E::Parameter),
+        ] {
+            let line = format!("<a@b> {parameters}");
+            assert_eq!(mail(&line).unwrap_err(), error, "{parameters}");
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_all_sizes_is_a_size() {
+        let mail = mail("<> SIZE=99999999999999999999").unwrap();
+        assert_eq!(mail.size, Some(u64::MAX));
+    }
+
+    #[test]
+    fn resume_allows_more_in_a_transid() {
+        let mail = mail("<> TRANSID=<a=b@[192.0.2.1]> TRANSOFF=0").unwrap();
+        assert_eq!(mail.transid, None);
+        assert_eq!(mail.transid_value, Some(&b"<a=b@[192.0.2.1]>"[..]));
+    }
+
+    #[test]
+    fn unknown_parameters_have_a_limit() {
+        let line =
+            |count: usize| (0..count).fold(String::from("<>"), |line, at| format!("{line} X{at}"));
+        let at_limit = line(params::MAX_UNKNOWN_PARAMETERS);
+        assert!(mail(&format!("{at_limit} SIZE=1")).is_ok());
+        let over = line(params::MAX_UNKNOWN_PARAMETERS + 1);
+        assert_eq!(mail(&over).unwrap_err(), CommandError::TooManyParameters);
+    }
+
+    #[test]
+    fn restarts_of_the_same_transaction() {
+        let stored = "<a@B.example> ENVID=ab AUTH=<> RET=FULL X=1 Y";
+        for same in [
+            "a@b.EXAMPLE BODY=7bit y x=1 ENVID=a+62 AUTH=+3C+3E ret=full SIZE=7 TRANSID=<a@b>",
+            "<@relay:a@b.example> ENVID=ab AUTH=<> RET=FULL X=1 Y",
+        ] {
+            assert!(
+                mail(stored).unwrap().same_transaction(&mail(same).unwrap()),
+                "{same}"
+            );
+        }
+        for other in [
+            "<A@b.example> ENVID=ab AUTH=<> RET=FULL X=1 Y",
+            "<> ENVID=ab AUTH=<> RET=FULL X=1 Y",
+            "<a@b.example> ENVID=AB AUTH=<> RET=FULL X=1 Y",
+            "<a@b.example> ENVID=ab AUTH=x RET=FULL X=1 Y",
+            "<a@b.example> ENVID=ab AUTH=<> RET=HDRS X=1 Y",
+            "<a@b.example> ENVID=ab AUTH=<> X=1 Y",
+            "<a@b.example> ENVID=ab AUTH=<> RET=FULL X=1",
+            "<a@b.example> ENVID=ab AUTH=<> RET=FULL X=2 Y",
+            "<a@b.example> ENVID=ab AUTH=<> RET=FULL X=1 Y BODY=8BITMIME",
+            "<a@b.example> ENVID=ab AUTH=<> RET=FULL X=1 Y SMTPUTF8",
+        ] {
+            assert!(
+                !mail(stored)
+                    .unwrap()
+                    .same_transaction(&mail(other).unwrap()),
+                "{other}"
+            );
+        }
+    }
+}

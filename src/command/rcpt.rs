@@ -1,0 +1,303 @@
+//! RCPT and its parameters.
+//!
+//! Layer 1. Borrowed from the line; parsing takes no memory.
+//!
+//! ```
+//! use smtp_checkpoint::command::{Command, Notify, NotifyOn};
+//!
+//! let line = b"RCPT TO:<a@b.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bx@b.example";
+//! let Command::Rcpt(rcpt) = Command::parse(line)? else { unreachable!() };
+//! assert_eq!(rcpt.notify, Some(Notify::On(NotifyOn::FAILURE | NotifyOn::DELAY)));
+//! assert!(rcpt.orcpt.unwrap().address.decoded().eq(*b"a+x@b.example"));
+//! # Ok::<(), smtp_checkpoint::command::CommandError>(())
+//! ```
+
+use alloc::vec::Vec;
+use core::ops::BitOr;
+
+use super::error::CommandError;
+use super::mail::set;
+use super::params::{self, Parameter, UnknownParameters};
+use super::path::{ForwardPath, scan_forward_path};
+use super::xtext::XText;
+use crate::syntax::is_atext;
+
+/// Events that a DSN is wanted for; one at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifyOn(u8);
+
+impl NotifyOn {
+    /// Delivery.
+    pub const SUCCESS: Self = Self(1);
+    /// Failure.
+    pub const FAILURE: Self = Self(2);
+    /// Delay.
+    pub const DELAY: Self = Self(4);
+
+    const NAMES: [(Self, &'static [u8]); 3] = [
+        (Self::SUCCESS, b"SUCCESS"),
+        (Self::FAILURE, b"FAILURE"),
+        (Self::DELAY, b"DELAY"),
+    ];
+
+    /// Whether all of `events` are wanted.
+    #[must_use]
+    pub const fn contains(self, events: Self) -> bool {
+        self.0 & events.0 == events.0
+    }
+}
+
+impl BitOr for NotifyOn {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// `NOTIFY=` (RFC 3461 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Notify {
+    /// `NEVER`, which stands alone.
+    Never,
+    /// A list of events.
+    On(NotifyOn),
+}
+
+impl Notify {
+    fn parse(value: &[u8]) -> Option<Self> {
+        if value.eq_ignore_ascii_case(b"NEVER") {
+            return Some(Self::Never);
+        }
+        let mut events = NotifyOn(0);
+        for item in value.split(|octet| *octet == b',') {
+            let (event, _) = NotifyOn::NAMES
+                .into_iter()
+                .find(|(_, name)| item.eq_ignore_ascii_case(name))?;
+            events = events | event;
+        }
+        Some(Self::On(events))
+    }
+
+    pub(super) fn write_to(self, line: &mut Vec<u8>) {
+        match self {
+            Self::Never => line.extend_from_slice(b"NEVER"),
+            Self::On(events) => {
+                let wanted = NotifyOn::NAMES
+                    .into_iter()
+                    .filter(|(event, _)| events.contains(*event));
+                for (at, (_, name)) in wanted.enumerate() {
+                    if at > 0 {
+                        line.push(b',');
+                    }
+                    line.extend_from_slice(name);
+                }
+            }
+        }
+    }
+}
+
+/// `ORCPT=` (RFC 3461 §4.2): the recipient that the sender named first.
+///
+/// `==` compares the address type without regard to case, the address decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Orcpt<'a> {
+    /// The address type as it came: an atom, `rfc822` mostly.
+    pub addr_type: &'a [u8],
+    /// The address. For the type `utf-8` it may hold UTF-8 as such; the `\x{..}` of RFC 6533 §3
+    /// are not decoded.
+    pub address: XText<'a>,
+}
+
+impl<'a> Orcpt<'a> {
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        let at = memchr::memchr(b';', value)?;
+        let (addr_type, address) = value.split_at_checked(at)?;
+        let address = address.get(1..).filter(|address| !address.is_empty())?;
+        let address = if addr_type.eq_ignore_ascii_case(b"utf-8") {
+            XText::parse_utf8(address)?
+        } else {
+            XText::parse(address)?
+        };
+        // It goes into the header of a DSN some day.
+        let is_sound = is_addr_type(addr_type) && address.is_free_of_controls();
+        is_sound.then_some(Self { addr_type, address })
+    }
+}
+
+pub(super) fn is_addr_type(addr_type: &[u8]) -> bool {
+    !addr_type.is_empty()
+        && addr_type
+            .iter()
+            .all(|octet| is_atext(*octet) && !matches!(octet, b'+' | b'='))
+}
+
+impl PartialEq for Orcpt<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.addr_type.eq_ignore_ascii_case(other.addr_type) && self.address == other.address
+    }
+}
+
+impl Eq for Orcpt<'_> {}
+
+/// A RCPT command (RFC 5321 §4.1.1.3).
+#[derive(Debug, Clone, Copy)]
+pub struct Rcpt<'a> {
+    /// The forward-path.
+    pub forward_path: ForwardPath<'a>,
+    /// Whether the path had its angle brackets. RFC 5321 wants them, not every client writes them.
+    pub bracketed: bool,
+    /// `NOTIFY=`.
+    pub notify: Option<Notify>,
+    /// `ORCPT=`.
+    pub orcpt: Option<Orcpt<'a>>,
+    parameters: &'a [u8],
+}
+
+const KNOWN: &[&[u8]] = &[b"NOTIFY", b"ORCPT"];
+
+impl<'a> Rcpt<'a> {
+    /// A RCPT for the postmaster and nothing else.
+    pub(super) const POSTMASTER: Rcpt<'static> = Rcpt {
+        forward_path: ForwardPath::Postmaster,
+        bracketed: true,
+        notify: None,
+        orcpt: None,
+        parameters: &[],
+    };
+
+    /// Reads what stands behind `TO:` and its white space.
+    pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
+        let scanned = scan_forward_path(argument).map_err(CommandError::ForwardPath)?;
+        let mut rcpt = Rcpt {
+            forward_path: scanned.path,
+            bracketed: scanned.bracketed,
+            parameters: scanned.rest,
+            ..Rcpt::POSTMASTER
+        };
+        let mut rest = scanned.rest;
+        let mut unknown = 0;
+        while let Some(parameter) = params::next(&mut rest)? {
+            if !rcpt.take(parameter)? {
+                params::check_unknown(parameter, rcpt.parameters, rest, unknown)?;
+                unknown += 1;
+            }
+        }
+        Ok(rcpt)
+    }
+
+    /// Takes a known parameter; `false` where it is not one.
+    fn take(&mut self, parameter: Parameter<'a>) -> Result<bool, CommandError> {
+        use CommandError as E;
+        if parameter.is(b"NOTIFY") {
+            let notify = Notify::parse(parameter.required(E::Notify)?).ok_or(E::Notify)?;
+            set(&mut self.notify, notify)?;
+        } else if parameter.is(b"ORCPT") {
+            let orcpt = Orcpt::parse(parameter.required(E::Orcpt)?).ok_or(E::Orcpt)?;
+            set(&mut self.orcpt, orcpt)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The parameters that this crate does not know, in order, octet for octet. Unless its own
+    /// configuration knows them, a server answers 555 5.5.4 (RFC 5321 §4.1.1.11).
+    #[must_use]
+    pub fn unknown_parameters(&self) -> UnknownParameters<'a> {
+        UnknownParameters::new(self.parameters, KNOWN)
+    }
+
+    /// Whether there is any parameter at all, which there must not be after HELO.
+    #[must_use]
+    pub fn has_parameters(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+
+    pub(super) fn knows(keyword: &[u8]) -> bool {
+        KNOWN
+            .iter()
+            .any(|known| keyword.eq_ignore_ascii_case(known))
+    }
+
+    /// Whether `other` repeats this recipient in a restart.
+    ///
+    /// Compared: the path (its domain without regard to case), NOTIFY (none is not the same as
+    /// FAILURE), ORCPT. Nothing else.
+    #[must_use]
+    pub fn same_recipient(&self, other: &Rcpt<'_>) -> bool {
+        self.forward_path.same_forward_path(&other.forward_path)
+            && self.notify == other.notify
+            && self.orcpt == other.orcpt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    fn rcpt(argument: &str) -> Result<Rcpt<'_>, CommandError> {
+        Rcpt::parse(argument.as_bytes())
+    }
+
+    #[test]
+    fn notify() {
+        let notify = |value: &str| rcpt(&format!("<a@b> NOTIFY={value}")).map(|rcpt| rcpt.notify);
+        let on = |events| Ok(Some(Notify::On(events)));
+        assert_eq!(notify("never"), Ok(Some(Notify::Never)));
+        assert_eq!(notify("Delay"), on(NotifyOn::DELAY));
+        assert_eq!(
+            notify("FAILURE,SUCCESS"),
+            on(NotifyOn::SUCCESS | NotifyOn::FAILURE)
+        );
+        for bad in ["NEVER,DELAY", "DELAY,NEVER", "DELAY,", ",DELAY", "ALWAYS"] {
+            assert_eq!(notify(bad), Err(CommandError::Notify), "{bad}");
+        }
+    }
+
+    #[test]
+    fn orcpt() {
+        let orcpt = |value: &str| rcpt(&format!("<a@b> ORCPT={value}")).map(|_| ());
+        for good in [
+            "rfc822;a@b",
+            "x400;c+3Dus",
+            "utf-8;\\x{fc}@b",
+            "UTF-8;ü@b",
+            "rfc822;;",
+        ] {
+            assert_eq!(orcpt(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "a@b",
+            ";a@b",
+            "rfc822;",
+            "rfc822;ü@b",
+            "rfc822;a+0D+0Ab",
+            "rf(;a",
+            "rfc822;a=b",
+        ] {
+            assert_eq!(orcpt(bad), Err(CommandError::Orcpt), "{bad}");
+        }
+    }
+
+    #[test]
+    fn repeated_recipients() {
+        let stored = "<a@B> NOTIFY=DELAY,FAILURE ORCPT=rfc822;a";
+        let same = |other| rcpt(stored).unwrap().same_recipient(&rcpt(other).unwrap());
+        assert!(same("a@b ORCPT=RFC822;+61 NOTIFY=FAILURE,DELAY X=1"));
+        assert!(!same("<A@b> NOTIFY=DELAY,FAILURE ORCPT=rfc822;a"));
+        assert!(!same("<a@b> NOTIFY=DELAY ORCPT=rfc822;a"));
+        assert!(!same("<a@b> NOTIFY=DELAY,FAILURE ORCPT=rfc822;A"));
+        assert!(!same("<a@b> NOTIFY=DELAY,FAILURE"));
+        assert!(!same("<Postmaster> NOTIFY=DELAY,FAILURE ORCPT=rfc822;a"));
+    }
+
+    #[test]
+    fn duplicates_and_unknown() {
+        let twice = rcpt("<a@b> NOTIFY=NEVER notify=NEVER").unwrap_err();
+        assert_eq!(twice, CommandError::DuplicateParameter);
+        let sized = rcpt("<a@b> SIZE=1").unwrap();
+        assert!(sized.unknown_parameters().next().unwrap().is(b"size"));
+    }
+}

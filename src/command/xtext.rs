@@ -1,0 +1,178 @@
+//! xtext: any octets as printable ASCII (RFC 3461 §4), for ENVID, ORCPT and AUTH=.
+//!
+//! Layer 1. Checked once, kept as it came, compared decoded.
+//!
+//! ```
+//! use smtp_checkpoint::command::XText;
+//!
+//! let text = XText::parse(b"a+20b").unwrap();
+//! assert!(text.decoded().eq(*b"a b"));
+//! assert_eq!(XText::encode(b"a+b c="), b"a+2Bb+20c+3D");
+//! ```
+
+use alloc::vec::Vec;
+use core::iter::FusedIterator;
+
+use super::class::{XCHAR, is_in};
+
+/// A checked xtext, as it stands on the wire.
+///
+/// ```text
+/// xtext   = *( xchar / hexchar )
+/// xchar   = any ASCII CHAR from "!" to "~", except "+" and "="
+/// hexchar = "+" two hexadecimal digits
+/// ```
+///
+/// Equality compares what is meant: `a+62` equals `ab`. Hexadecimal digits in lower case are read
+/// too; only upper case is written.
+#[derive(Debug, Clone, Copy)]
+pub struct XText<'a> {
+    raw: &'a [u8],
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl<'a> XText<'a> {
+    /// Checks `raw`; `None` where it is not xtext. The empty text is xtext.
+    #[must_use]
+    pub fn parse(raw: &'a [u8]) -> Option<Self> {
+        raw.is_ascii().then_some(())?;
+        Self::parse_utf8(raw)
+    }
+
+    /// As [`parse`](Self::parse), with the UTF-8 that RFC 6533 §3 adds to addresses of type
+    /// `utf-8`.
+    pub(super) fn parse_utf8(raw: &'a [u8]) -> Option<Self> {
+        let mut rest = raw.iter();
+        let mut ascii = true;
+        while let Some(&octet) = rest.next() {
+            match octet {
+                _ if is_in(XCHAR, octet) => {}
+                b'+' => {
+                    rest.next().copied().and_then(hex)?;
+                    rest.next().copied().and_then(hex)?;
+                }
+                0x80.. => ascii = false,
+                _ => return None,
+            }
+        }
+        (ascii || core::str::from_utf8(raw).is_ok()).then_some(Self { raw })
+    }
+
+    /// The text as it stands on the wire.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The octets that are meant. They may be controls: clean them before they go into a header.
+    #[must_use]
+    pub fn decoded(self) -> Decoded<'a> {
+        Decoded {
+            rest: self.raw.iter(),
+        }
+    }
+
+    /// The xtext for `octets`, whatever they are.
+    #[must_use]
+    pub fn encode(octets: &[u8]) -> Vec<u8> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut out = Vec::with_capacity(octets.len());
+        for &octet in octets {
+            match octet {
+                b'+' | b'=' | ..=b' ' | 0x7f.. => out.extend([
+                    b'+',
+                    DIGITS[usize::from(octet >> 4)],
+                    DIGITS[usize::from(octet & 15)],
+                ]),
+                _ => out.push(octet),
+            }
+        }
+        out
+    }
+
+    /// Whether what is meant holds no control character.
+    pub(super) fn is_free_of_controls(self) -> bool {
+        !self.decoded().any(|octet| octet.is_ascii_control())
+    }
+}
+
+impl PartialEq for XText<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.decoded().eq(other.decoded())
+    }
+}
+
+impl Eq for XText<'_> {}
+
+/// The octets that an [`XText`] means, from [`XText::decoded`].
+#[derive(Debug, Clone)]
+pub struct Decoded<'a> {
+    rest: core::slice::Iter<'a, u8>,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        match *self.rest.next()? {
+            b'+' => {
+                let high = hex(*self.rest.next()?)?;
+                let low = hex(*self.rest.next()?)?;
+                Some(high << 4 | low)
+            }
+            octet => Some(octet),
+        }
+    }
+}
+
+impl FusedIterator for Decoded<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_xtext() {
+        for raw in [
+            &b"a b"[..],
+            b"a=b",
+            b"a+b",
+            b"+4",
+            b"+",
+            b"+G0",
+            b"a\r\nb",
+            b"\x7f",
+            b"\xc3\xa9",
+        ] {
+            assert!(XText::parse(raw).is_none(), "{raw:?}");
+        }
+        assert!(XText::parse_utf8("é".as_bytes()).is_some());
+        assert!(XText::parse_utf8(b"\xc3").is_none());
+    }
+
+    #[test]
+    fn compared_decoded() {
+        assert_eq!(XText::parse(b"a+62"), XText::parse(b"ab"));
+        assert_eq!(XText::parse(b"+2b"), XText::parse(b"+2B"));
+        assert_ne!(XText::parse(b"AB"), XText::parse(b"ab"));
+        assert_ne!(XText::parse(b"ab"), XText::parse(b"abc"));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let raw = XText::encode(&octets);
+            let text = XText::parse(&raw).unwrap();
+            prop_assert!(text.decoded().eq(octets));
+        }
+    }
+}
