@@ -553,6 +553,7 @@ impl ServerSession {
             return Err(UsageError::OutOfTurn);
         }
         self.now = self.now.max(now);
+        self.transaction.fail();
         self.content.fail(reply);
         Ok(())
     }
