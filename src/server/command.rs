@@ -266,8 +266,11 @@ impl ServerSession {
         if mail.reverse_path.needs_smtputf8() && !mail.smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_SENDER);
         }
-        if let (Some(size), Some(limit)) = (mail.size, config.limits.message_size)
-            && size > limit
+        let limit = config.limits.message_size;
+        if mail
+            .size
+            .zip(limit)
+            .is_some_and(|(size, limit)| size > limit)
         {
             return self.fault(PeerError::MessageTooLarge, standard::MESSAGE_TOO_BIG);
         }
@@ -592,10 +595,11 @@ const FORBIDDEN_OCTET: &[u8] = b"\0";
 
 const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;
-    if let Some(code) = ReplyCode::new(code)
-        && let Ok(reply) = StaticReply::new(code, EnhancedCode::new(class, subject, detail), text)
-    {
-        return reply;
+    if let Some(code) = ReplyCode::new(code) {
+        let enhanced = EnhancedCode::new(class, subject, detail);
+        if let Ok(reply) = StaticReply::new(code, enhanced, text) {
+            return reply;
+        }
     }
     standard::TRANSACTION_FAILED
 }

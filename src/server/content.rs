@@ -136,13 +136,16 @@ impl ServerSession {
         let length = self.content.announceable();
         let faults = self.content.faults(false).before(length);
         self.transaction.progress(length, faults);
-        if let Some(every) = self.config.checkpoint_every
-            && self.transaction.generation().is_some()
-            && length.get().saturating_sub(self.content.last_record.get()) >= every
-            && let Some(record) = self.transaction.snapshot()
-        {
-            self.content.last_record = length;
-            self.tell(Event::CheckpointDue(record));
+        let grown = length.get().saturating_sub(self.content.last_record.get());
+        let due = self
+            .config
+            .checkpoint_every
+            .is_some_and(|every| grown >= every);
+        if due {
+            if let Some(record) = self.transaction.snapshot() {
+                self.content.last_record = length;
+                self.tell(Event::CheckpointDue(record));
+            }
         }
         Some(start..end)
     }

@@ -634,8 +634,10 @@ impl ServerSession {
                 | Phase::BetweenChunks
                 | Phase::Spoiled
         );
-        if receiving && let Some(record) = self.transaction.snapshot() {
-            self.tell(Event::Interrupted(record));
+        if receiving {
+            if let Some(record) = self.transaction.snapshot() {
+                self.tell(Event::Interrupted(record));
+            }
         }
         if self.phase.in_transaction() {
             self.tell(Event::TransactionEnded);
