@@ -118,9 +118,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.take(N)?
-            .try_into()
-            .map_err(|_| DecodeError::Truncated)
+        self.take(N)?.try_into().map_err(|_| DecodeError::Truncated)
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
@@ -144,7 +142,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn optional_u64(&mut self) -> Result<Option<u64>, DecodeError> {
-        Ok(if self.flag()? { Some(self.u64()?) } else { None })
+        Ok(if self.flag()? {
+            Some(self.u64()?)
+        } else {
+            None
+        })
     }
 
     pub(crate) fn octets(&mut self) -> Result<&'a [u8], DecodeError> {
@@ -177,6 +179,64 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Serde for a value with an encoding of its own: its octets, so that there is one stored form.
+#[cfg(feature = "serde")]
+macro_rules! serde_as_octets {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(self.encode().as_ref())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let octets = crate::encoding::octets_from(deserializer)?;
+                Self::decode(&octets).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+#[cfg(feature = "serde")]
+pub(crate) use serde_as_octets;
+
+/// Octets in whatever form the format has for them: bytes or a sequence of numbers.
+#[cfg(feature = "serde")]
+pub(crate) fn octets_from<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<u8>, D::Error> {
+    struct Octets;
+
+    impl<'de> serde::de::Visitor<'de> for Octets {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.write_str("octets")
+        }
+
+        fn visit_bytes<E>(self, octets: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(octets.to_vec())
+        }
+
+        fn visit_byte_buf<E>(self, octets: Vec<u8>) -> Result<Vec<u8>, E> {
+            Ok(octets)
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut sequence: A,
+        ) -> Result<Vec<u8>, A::Error> {
+            let mut octets = Vec::new();
+            while let Some(octet) = sequence.next_element()? {
+                octets.push(octet);
+            }
+            Ok(octets)
+        }
+    }
+
+    deserializer.deserialize_byte_buf(Octets)
+}
+
 fn checksum(octets: &[u8]) -> u64 {
     octets.iter().fold(0xcbf2_9ce4_8422_2325, |sum, octet| {
         (sum ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -191,7 +251,13 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut writer = Writer::new(KIND, 1);
-        writer.u8(7).flag(true).u64(9).optional_u64(None).octets(b"abc").count(2);
+        writer
+            .u8(7)
+            .flag(true)
+            .u64(9)
+            .optional_u64(None)
+            .octets(b"abc")
+            .count(2);
         writer.finish()
     }
 
@@ -204,18 +270,28 @@ mod tests {
         assert_eq!(reader.u64(), Ok(9));
         assert_eq!(reader.optional_u64(), Ok(None));
         assert_eq!(reader.octets(), Ok(&b"abc"[..]));
-        assert_eq!(reader.count(), Err(DecodeError::Truncated), "2 items in 0 octets");
+        assert_eq!(
+            reader.count(),
+            Err(DecodeError::Truncated),
+            "2 items in 0 octets"
+        );
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
         let octets = sample();
         for index in 0..octets.len() {
-            assert!(Reader::new(&octets[..index], KIND, 1).is_err(), "cut at {index}");
+            assert!(
+                Reader::new(&octets[..index], KIND, 1).is_err(),
+                "cut at {index}"
+            );
             for bit in 0..8 {
                 let mut damaged = octets.clone();
                 damaged[index] ^= 1 << bit;
-                assert!(Reader::new(&damaged, KIND, 1).is_err(), "octet {index} bit {bit}");
+                assert!(
+                    Reader::new(&damaged, KIND, 1).is_err(),
+                    "octet {index} bit {bit}"
+                );
             }
         }
     }

@@ -7,10 +7,10 @@
 //!
 //! ```
 //! use smtp_checkpoint::envelope::Envelope;
-//! use smtp_checkpoint::reply;
+//! use smtp_checkpoint::reply::standard as reply;
 //!
-//! let mut envelope = Envelope::new(b"MAIL FROM:<ned@ymir.claremont.edu>", reply::OK)?;
-//! envelope.push_recipient(b"RCPT TO:<mrose@dbc.mtview.ca.us>", reply::OK)?;
+//! let mut envelope = Envelope::new(b"MAIL FROM:<ned@ymir.claremont.edu>", reply::OK.into())?;
+//! envelope.push_recipient(b"RCPT TO:<mrose@dbc.mtview.ca.us>", reply::OK.into())?;
 //! assert_eq!(envelope.recipients().len(), 1);
 //! assert_eq!(envelope.accepted().count(), 1);
 //! # Ok::<(), smtp_checkpoint::envelope::NotAnEnvelopeLine>(())
@@ -185,7 +185,7 @@ impl Envelope {
         match Command::parse(self.mail_line()) {
             Ok(Command::Mail(mail)) => mail,
             // Every line was read when it was taken in.
-            _ => Mail::default(),
+            _ => Mail::NULL,
         }
     }
 
@@ -222,9 +222,7 @@ impl Envelope {
 
     pub(crate) fn encode(&self, writer: &mut Writer) {
         let entry = |writer: &mut Writer, entry: &Entry| {
-            writer
-                .octets(self.line(entry))
-                .flag(entry.reply.is_some());
+            writer.octets(self.line(entry)).flag(entry.reply.is_some());
             if let Some(reply) = &entry.reply {
                 reply.store(writer.raw());
             }
@@ -265,7 +263,7 @@ fn read_rcpt(line: &[u8]) -> Rcpt<'_> {
     match Command::parse(line) {
         Ok(Command::Rcpt(rcpt)) => rcpt,
         // Every line was read when it was taken in.
-        _ => Rcpt::default(),
+        _ => Rcpt::POSTMASTER,
     }
 }
 
@@ -301,33 +299,3 @@ impl<'a> Iterator for Recipients<'a> {
 }
 
 impl ExactSizeIterator for Recipients<'_> {}
-
-#[cfg(feature = "serde")]
-mod serde_impl {
-    use alloc::vec::Vec;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    use super::Envelope;
-    use crate::encoding::{Reader, Writer};
-
-    const KIND: [u8; 3] = *b"ENV";
-
-    impl Serialize for Envelope {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut writer = Writer::new(KIND, 1);
-            self.encode(&mut writer);
-            writer.finish().serialize(serializer)
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Envelope {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let octets = Vec::<u8>::deserialize(deserializer)?;
-            let mut reader = Reader::new(&octets, KIND, 1).map_err(D::Error::custom)?;
-            let envelope = Self::decode(&mut reader).map_err(D::Error::custom)?;
-            reader.finish().map_err(D::Error::custom)?;
-            Ok(envelope)
-        }
-    }
-}

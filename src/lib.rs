@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 // Layer 0
+mod encoding;
 pub mod error;
 pub mod limits;
 mod syntax;
@@ -21,3 +22,13 @@ pub mod reply;
 pub mod transid;
 // Layer 2
 pub mod dot;
+pub mod envelope;
+// Layer 3
+pub mod checkpoint;
+// Layer 4
+#[cfg(feature = "session")]
+mod output;
+#[cfg(feature = "session")]
+pub mod server;
+#[cfg(feature = "session")]
+mod token;

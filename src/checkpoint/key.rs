@@ -111,10 +111,14 @@ impl TransactionKey {
         };
         let mut last: &[u8] = &[];
         for _ in 0..parts {
-            let (length, after) = rest.split_first_chunk::<4>().ok_or(DecodeError::Truncated)?;
-            let length = usize::try_from(u32::from_be_bytes(*length))
-                .map_err(|_| DecodeError::Truncated)?;
-            (last, rest) = after.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+            let (length, after) = rest
+                .split_first_chunk::<4>()
+                .ok_or(DecodeError::Truncated)?;
+            let length =
+                usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecodeError::Truncated)?;
+            (last, rest) = after
+                .split_at_checked(length)
+                .ok_or(DecodeError::Truncated)?;
         }
         if !rest.is_empty() || TransId::parse(last).is_err() {
             return Err(DecodeError::Damaged);
@@ -129,29 +133,23 @@ fn push(octets: &mut Vec<u8>, part: &[u8]) {
     octets.extend_from_slice(part);
 }
 
-impl fmt::Debug for TransactionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TransactionKey(\"{}\")", self.0.escape_ascii())
+#[cfg(feature = "serde")]
+impl TransactionKey {
+    fn encode(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
+        Self::from_bytes(octets)
     }
 }
 
 #[cfg(feature = "serde")]
-mod serde_impl {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+crate::encoding::serde_as_octets!(TransactionKey);
 
-    use super::TransactionKey;
-
-    impl Serialize for TransactionKey {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            self.as_bytes().serialize(serializer)
-        }
-    }
-
-    impl<'de> Deserialize<'de> for TransactionKey {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let octets = alloc::vec::Vec::<u8>::deserialize(deserializer)?;
-            Self::from_bytes(&octets).map_err(D::Error::custom)
-        }
+impl fmt::Debug for TransactionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TransactionKey(\"{}\")", self.0.escape_ascii())
     }
 }
 
@@ -185,12 +183,28 @@ mod tests {
 
     #[test]
     fn only_keys_are_read_back() {
-        let whole = key(Identity::Host { name: b"h", address: b"1" }, true, b"<x@y>");
-        assert_eq!(TransactionKey::from_bytes(whole.as_bytes()), Ok(whole.clone()));
+        let whole = key(
+            Identity::Host {
+                name: b"h",
+                address: b"1",
+            },
+            true,
+            b"<x@y>",
+        );
+        assert_eq!(
+            TransactionKey::from_bytes(whole.as_bytes()),
+            Ok(whole.clone())
+        );
         for end in 0..whole.as_bytes().len() {
-            assert!(TransactionKey::from_bytes(&whole.as_bytes()[..end]).is_err(), "{end}");
+            assert!(
+                TransactionKey::from_bytes(&whole.as_bytes()[..end]).is_err(),
+                "{end}"
+            );
         }
         let longer = [whole.as_bytes(), b"x"].concat();
-        assert_eq!(TransactionKey::from_bytes(&longer), Err(DecodeError::Damaged));
+        assert_eq!(
+            TransactionKey::from_bytes(&longer),
+            Err(DecodeError::Damaged)
+        );
     }
 }

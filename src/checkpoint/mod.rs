@@ -16,18 +16,12 @@
 //! What a store has to promise is written down at
 //! [`Transaction`](transaction/index.html#what-the-store-promises).
 
-mod client;
 mod key;
-mod reconnect;
 mod record;
 pub mod transaction;
 
-pub use client::{Certainty, ClientScope, HeldReplies, Outcome, UnfinishedTransaction};
 pub use key::{Identity, Scope, TransactionKey};
-pub use reconnect::{Address, Reconnect};
-pub use record::{
-    Completion, Generation, Record, RecordState, Refused, Transfer, Verdict,
-};
+pub use record::{Completion, Generation, Record, RecordState, Refused, Transfer, Verdict};
 pub use transaction::{
     Claim, Confirmation, DataOutcome, Discard, EndOutcome, MailOutcome, Offered, RcptOutcome,
     Transaction,

@@ -10,17 +10,16 @@ use core::fmt;
 
 use thiserror::Error;
 
-use crate::envelope::Envelope;
 use crate::dot::Faults;
 use crate::encoding::{Reader, Writer};
-use crate::error::DecodeError;
+use crate::envelope::Envelope;
+use crate::error::{DecodeError, UsageError};
 use crate::offset::OctetOffset;
 use crate::reply::{Reply, Severity};
 
 /// Counts the claims of one key: each claim has a higher one than the claim before. A store
 /// refuses whatever names an outdated one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Generation(pub u64);
 
 impl fmt::Display for Generation {
@@ -32,7 +31,6 @@ impl fmt::Display for Generation {
 /// How the content came: the two never mix in one transaction, also across a restart
 /// (RFC 3030 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Transfer {
     /// DATA: offsets are line starts.
     Data,
@@ -47,7 +45,6 @@ pub enum Transfer {
 
 /// Where a stored transaction stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RecordState {
     /// The end of the data has not been stored.
     Partial,
@@ -65,7 +62,6 @@ pub enum RecordState {
 
 /// A decision that has been made: what a restart is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Completion {
     /// The final reply; with LMTP one for each accepted recipient, in order.
     pub replies: Vec<Reply>,
@@ -90,9 +86,9 @@ impl Completion {
 ///
 /// ```
 /// use smtp_checkpoint::checkpoint::Verdict;
-/// use smtp_checkpoint::reply;
+/// use smtp_checkpoint::reply::standard;
 ///
-/// let verdict = Verdict::from(reply::OK);
+/// let verdict = Verdict::from(standard::OK);
 /// assert_eq!(verdict.replies().len(), 1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,13 +151,10 @@ fn is_final(reply: &Reply) -> bool {
         )
 }
 
-impl From<Reply> for Verdict {
+impl<R: Into<Reply>> From<R> for Verdict {
     /// The one final reply of SMTP.
-    fn from(reply: Reply) -> Self {
-        Self {
-            replies: [reply].into_iter().collect(),
-            dsn_issued: false,
-        }
+    fn from(reply: R) -> Self {
+        Self::for_each_recipient([reply.into()])
     }
 }
 
@@ -186,7 +179,6 @@ pub enum Refused {
 /// content counts. What a store holds beyond that length is to be cut off before the record is
 /// handed back; where it holds less, it has lost octets, and drops the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
     pub(crate) generation: Generation,
     pub(crate) envelope: Envelope,
@@ -298,11 +290,7 @@ impl Record {
             Transfer::Chunks { bdat, burl } => 1 | u8::from(bdat) << 1 | u8::from(burl) << 2,
         });
         writer.u64(self.length.get()).flag(self.per_recipient);
-        for fault in [
-            self.faults.bare_cr(),
-            self.faults.bare_lf(),
-            self.faults.nul(),
-        ] {
+        for fault in [self.faults.bare_cr, self.faults.bare_lf, self.faults.nul] {
             writer.optional_u64(fault.map(OctetOffset::get));
         }
         match &self.state {
@@ -348,7 +336,11 @@ impl Record {
         let mut first = || -> Result<Option<OctetOffset>, DecodeError> {
             Ok(reader.optional_u64()?.map(OctetOffset::from))
         };
-        let faults = Faults::from_first(first()?, first()?, first()?);
+        let faults = Faults {
+            bare_cr: first()?,
+            bare_lf: first()?,
+            nul: first()?,
+        };
         let state = match reader.u8()? {
             0 => RecordState::Partial,
             1 => RecordState::Processing {
@@ -401,3 +393,16 @@ pub(crate) fn expected_replies(envelope: &Envelope, per_recipient: bool) -> usiz
 
 const KIND: [u8; 3] = *b"REC";
 const VERSION: u8 = 1;
+
+impl From<Refused> for UsageError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::AlreadyCommitted => Self::OutOfTurn,
+            Refused::ReplyCount => Self::ReplyCount,
+            Refused::ReplyCode => Self::ReplyCode,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+crate::encoding::serde_as_octets!(Record);

@@ -28,11 +28,11 @@
 //! * **Discarding** names the generation, and is advice: it may be late or lost.
 //! * A later claim fences sessions, never a decision that is under way.
 
+use alloc::boxed::Box;
+
 use super::key::TransactionKey;
-use super::record::{
-    Completion, Generation, Record, RecordState, Transfer, expected_replies,
-};
-use crate::command::Rcpt;
+use super::record::{Completion, Generation, Record, RecordState, Transfer, expected_replies};
+use crate::command::Command;
 use crate::dot::Faults;
 use crate::envelope::{Envelope, NotAnEnvelopeLine};
 use crate::offset::OctetOffset;
@@ -50,7 +50,7 @@ pub enum Claim {
         /// The generation that the claim raised the key to.
         generation: Generation,
         /// What was held.
-        found: Option<Record>,
+        found: Option<Box<Record>>,
     },
 }
 
@@ -171,7 +171,7 @@ enum Basis {
 ///     Claim, DataOutcome, EndOutcome, Generation, Identity, MailOutcome, Offered, RcptOutcome,
 ///     Scope, Transaction, TransactionKey, Transfer,
 /// };
-/// use smtp_checkpoint::{offset::OctetOffset, reply, transid::TransId};
+/// use smtp_checkpoint::{offset::OctetOffset, reply::standard as reply, transid::TransId};
 ///
 /// let transid = TransId::parse(b"<12345@claremont.edu>")?;
 /// let identity = Identity::Authenticated(b"ned");
@@ -184,12 +184,12 @@ enum Basis {
 /// )?;
 /// // The store claims the key and holds nothing.
 /// let claim = Claim::Claimed { generation: Generation(1), found: None };
-/// let outcome = transaction.claim(claim, Offered::default(), false, reply::OK);
+/// let outcome = transaction.claim(claim, Offered::default(), false, reply::OK.into());
 /// assert_eq!(outcome, MailOutcome::Fresh);
 ///
 /// let outcome = transaction.rcpt(b"RCPT TO:<mrose@dbc.mtview.ca.us>")?;
 /// assert_eq!(outcome, RcptOutcome::Ask { index: 0 });
-/// assert_eq!(transaction.answer_recipient(0, reply::OK), None);
+/// assert_eq!(transaction.answer_recipient(0, reply::OK.into()), None);
 ///
 /// assert!(matches!(transaction.data(Transfer::Data), DataOutcome::Confirm { .. }));
 /// # transaction.confirm(smtp_checkpoint::checkpoint::Confirmation::Current);
@@ -217,6 +217,8 @@ pub struct Transaction {
     length: OctetOffset,
     faults: Faults,
     all_in: bool,
+    /// Content was handed over that could not be stored.
+    failed: bool,
     per_recipient: bool,
 }
 
@@ -235,6 +237,7 @@ impl Default for Transaction {
             length: OctetOffset::default(),
             faults: Faults::default(),
             all_in: false,
+            failed: false,
             per_recipient: false,
         }
     }
@@ -292,10 +295,11 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
-        let same = record
-            .envelope
-            .mail()
-            .same_transaction(&self.envelope.mail());
+        let same = record.per_recipient == self.per_recipient
+            && record
+                .envelope
+                .mail()
+                .same_transaction(&self.envelope.mail());
         let basis = match record.state {
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
@@ -322,7 +326,6 @@ impl Transaction {
         self.transfer = Some(record.transfer);
         self.length = record.length;
         self.faults = record.faults;
-        self.per_recipient = record.per_recipient;
         MailOutcome::Restart(record.length)
     }
 
@@ -336,7 +339,9 @@ impl Transaction {
             let index = self.envelope.push_open(rcpt)?;
             return Ok(RcptOutcome::Ask { index });
         }
-        let repeated = Rcpt::parse(rcpt).map_err(|_| NotAnEnvelopeLine)?;
+        let Ok(Command::Rcpt(repeated)) = Command::parse(rcpt) else {
+            return Err(NotAnEnvelopeLine);
+        };
         let mut stored = self
             .envelope
             .recipients()
@@ -430,7 +435,13 @@ impl Transaction {
     /// line start, in which `faults` were found (those of earlier attempts are known).
     pub fn progress(&mut self, length: OctetOffset, faults: Faults) {
         self.length = length.max(self.length);
-        self.faults.merge(&faults);
+        self.faults = self.faults.merge(faults);
+    }
+
+    /// Whether the transaction goes on from a record: the stored envelope is in force.
+    #[must_use]
+    pub fn is_restart(&self) -> bool {
+        self.basis != Basis::Fresh
     }
 
     /// How much of the content counts so far.
@@ -485,7 +496,11 @@ impl Transaction {
     /// The message was refused for what it is (a fault, its size) before any decision: what is
     /// stored of it is of no use.
     pub fn refuse(&mut self) -> Option<Discard> {
-        if self.owns_stored { self.discard() } else { None }
+        if self.owns_stored {
+            self.discard()
+        } else {
+            None
+        }
     }
 
     /// RSET, EHLO or HELO came within the transaction: a partial record is discarded, one whose
@@ -500,14 +515,15 @@ impl Transaction {
 
     /// The record of what has been handed over so far; `None` where there is nothing to keep. The
     /// caller makes the content durable first.
-    pub fn snapshot(&mut self) -> Option<Record> {
+    pub fn snapshot(&mut self) -> Option<Box<Record>> {
         let generation = self.generation?;
         let transfer = self.transfer?;
-        if self.is_complete() || !self.confirmed || (self.length.get() == 0 && !self.all_in) {
+        let nothing = self.length.get() == 0 && !self.all_in;
+        if nothing || self.failed || !self.confirmed || self.is_complete() {
             return None;
         }
         self.owns_stored = true;
-        Some(Record {
+        Some(Box::new(Record {
             generation,
             envelope: self.envelope.clone(),
             transfer,
@@ -515,7 +531,13 @@ impl Transaction {
             faults: self.faults.before(self.length),
             per_recipient: self.per_recipient,
             state: RecordState::Partial,
-        })
+        }))
+    }
+
+    /// Content that was handed over could not be stored (a failed write or fsync): what is stored
+    /// already stays, and no further record is made.
+    pub fn fail(&mut self) {
+        self.failed = true;
     }
 
     fn discard(&mut self) -> Option<Discard> {

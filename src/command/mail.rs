@@ -161,7 +161,7 @@ pub(super) fn is_resume_transid(value: &[u8]) -> bool {
 
 impl<'a> Mail<'a> {
     /// A MAIL with the null reverse-path and nothing else.
-    pub(super) const NULL: Mail<'static> = Mail {
+    pub(crate) const NULL: Mail<'static> = Mail {
         reverse_path: ReversePath::Null,
         bracketed: true,
         size: None,

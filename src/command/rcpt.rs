@@ -158,7 +158,7 @@ const KNOWN: &[&[u8]] = &[b"NOTIFY", b"ORCPT"];
 
 impl<'a> Rcpt<'a> {
     /// A RCPT for the postmaster and nothing else.
-    pub(super) const POSTMASTER: Rcpt<'static> = Rcpt {
+    pub(crate) const POSTMASTER: Rcpt<'static> = Rcpt {
         forward_path: ForwardPath::Postmaster,
         bracketed: true,
         notify: None,

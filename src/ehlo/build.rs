@@ -97,6 +97,31 @@ impl EhloBuilder {
         })
     }
 
+    /// A text behind the server's name in the first line (RFC 5321 §4.1.1.1, `ehlo-greet`). Call it
+    /// before anything is offered; an empty one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`EhloBuildError::Parameter`] where it is not printable ASCII, [`EhloBuildError::TooLong`]
+    /// where the line gets too long.
+    pub fn greeting(mut self, text: &str) -> Result<Self, EhloBuildError> {
+        if text.is_empty() {
+            return Ok(self);
+        }
+        if !text
+            .bytes()
+            .all(|octet| octet.is_ascii_graphic() || octet == b' ')
+        {
+            return Err(EhloBuildError::Parameter);
+        }
+        if self.text.len() + 1 + text.len() > MAX_TEXT {
+            return Err(EhloBuildError::TooLong);
+        }
+        self.text.push(b' ');
+        self.text.extend_from_slice(text.as_bytes());
+        Ok(self)
+    }
+
     /// CHECKPOINT (RFC 1845 §2).
     pub fn checkpoint(self) -> Self {
         self.offer(name::CHECKPOINT)

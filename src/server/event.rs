@@ -5,12 +5,16 @@
 //! is dropped is never answered, and runs into its deadline. A question whose transaction has
 //! ended is stale: its answer changes nothing, and the method says so with [`Answered::Stale`].
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use bytes::Bytes;
+use thiserror::Error;
 
 use crate::checkpoint::{
-    Completion, Confirmation, Claim, Discard, Generation, Record, TransactionKey, Verdict,
+    Claim, Completion, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
-use crate::error::PeerError;
+use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
 use crate::token::Token;
@@ -45,7 +49,7 @@ pub enum Event {
     /// [`checkpoint_every`](super::ServerConfigBuilder::checkpoint_every) since its record was
     /// last due. Make the content taken so far durable, then store the record, now or a little
     /// later; losing it costs retransmission only.
-    CheckpointDue(Record),
+    CheckpointDue(Box<Record>),
     /// All data is in: decide on the message.
     EndOfData(EndOfDataQuestion),
     /// All data is in, and a decision is under way that another session began. Answer with its
@@ -55,7 +59,7 @@ pub enum Event {
     Abandon(AbandonQuestion),
     /// The transaction was interrupted, and this is what to keep of it: make the content taken so
     /// far durable, then store the record.
-    Interrupted(Record),
+    Interrupted(Box<Record>),
     /// What is held under this key is of no use any more. Advice: it may be lost.
     Discard(Discard),
     /// The client has all replies of these transactions for certain (QUIT came behind them): the
@@ -111,6 +115,16 @@ pub enum Answered {
     Stale,
 }
 
+/// An answer that cannot stand there, with the question to answer again. Nothing has changed.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct Misanswered<Q> {
+    /// The question, still open.
+    pub question: Q,
+    /// What is wrong with the answer.
+    pub error: UsageError,
+}
+
 macro_rules! question {
     ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
@@ -150,7 +164,7 @@ question! {
 question! {
     /// See [`Event::EndOfData`]. With a record, this outlives its session: the verdict is given to
     /// the record, and whoever holds the key then gives the reply.
-    EndOfDataQuestion { decision: Option<(TransactionKey, Record)>, size: OctetOffset }
+    EndOfDataQuestion { decision: Option<(TransactionKey, Box<Record>)>, size: OctetOffset }
 }
 question! {
     /// See [`Event::AwaitDecision`].
@@ -244,7 +258,7 @@ impl EndOfDataQuestion {
     /// [`Record::complete`] makes of it.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
-        self.decision.as_ref().map(|(_, record)| record)
+        self.decision.as_ref().map(|(_, record)| record.as_ref())
     }
 
     /// The size of the whole message in octets, restarts included.
@@ -330,7 +344,7 @@ pub enum MailAnswer {
         reply: Reply,
     },
     /// Refuse with 4yz or 5yz. A record that cannot be read, or a store with a passing fault:
-    /// [`reply::STORAGE_FAULT`](crate::reply::STORAGE_FAULT).
+    /// [`LOCAL_ERROR`](crate::reply::standard::LOCAL_ERROR).
     Refuse(Reply),
 }
 
@@ -340,7 +354,7 @@ impl MailAnswer {
     pub fn accept(claim: Claim) -> Self {
         Self::Accept {
             claim,
-            reply: crate::reply::SENDER_OK,
+            reply: crate::reply::standard::SENDER_OK.into(),
         }
     }
 }

@@ -166,7 +166,11 @@ impl Phase {
             (P::Envelope | P::DataAsked | P::BetweenChunks, S::Chunk) => P::Content,
             (P::Content | P::BurlAsked, S::ChunkDone) => P::BetweenChunks,
             (
-                P::Envelope | P::BetweenChunks | P::DataAsked | P::BurlAsked | P::Content
+                P::Envelope
+                | P::BetweenChunks
+                | P::DataAsked
+                | P::BurlAsked
+                | P::Content
                 | P::Spoiled,
                 S::ChunkRefused,
             ) => P::Spoiled,
@@ -175,8 +179,14 @@ impl Phase {
             (P::Awaiting, S::Decide) => P::Deciding,
             (P::Content | P::BurlAsked, S::Await) => P::Awaiting,
             (
-                P::Envelope | P::DataAsked | P::BurlAsked | P::Content | P::BetweenChunks
-                | P::Spoiled | P::Deciding | P::Awaiting,
+                P::Envelope
+                | P::DataAsked
+                | P::BurlAsked
+                | P::Content
+                | P::BetweenChunks
+                | P::Spoiled
+                | P::Deciding
+                | P::Awaiting,
                 S::TransactionOver,
             ) => P::Ready,
 

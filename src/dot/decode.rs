@@ -1,0 +1,598 @@
+//! The decoder of DATA: wire octets in, canonical octets out.
+//!
+//! Layer 2. What is handed out are slices of what came in; no octet is copied but in the batch
+//! form, and there only the short ones.
+//!
+//! ```
+//! use smtp_checkpoint::dot::{Decoded, DotDecoder};
+//!
+//! let mut decoder = DotDecoder::new();
+//! let mut input = &b"a\r\n..b\r\n.\r\nQUIT\r\n"[..];
+//! assert_eq!(decoder.decode(&mut input), Decoded::Content(b"a\r\n"));
+//! assert_eq!(decoder.decode(&mut input), Decoded::Content(b".b\r\n"));
+//! assert_eq!(decoder.decode(&mut input), Decoded::End);
+//! assert_eq!(input, b"QUIT\r\n");
+//! ```
+
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use bytes::{Buf, Bytes};
+
+use super::batch::{Batch, Piece};
+use super::faults::{FaultKind, Faults};
+use super::scan::scan;
+use super::{CR, LF};
+use crate::offset::OctetOffset;
+
+/// One step of [`DotDecoder::decode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded<'i> {
+    /// The next canonical octets; never empty.
+    Content(&'i [u8]),
+    /// All input is used up and the end has not come.
+    NeedInput,
+    /// The end of the data was read. What is left of the input comes after it.
+    End,
+}
+
+/// What [`DotDecoder::decode_with`] and [`DotDecoder::decode_batch`] stopped at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeStatus {
+    /// All input is used up and the end has not come.
+    NeedInput,
+    /// The batch took as much as it may; input is left. Only from the batch form.
+    BatchFull,
+    /// The end of the data was read. What is left of the input comes after it.
+    End,
+}
+
+/// Where the wire stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// After CRLF, or at the start: a dot here is not content.
+    LineStart,
+    /// A line began with a dot, which is withheld.
+    Dot,
+    /// A line began with a dot and CR, which are withheld.
+    DotCr,
+    /// Within a line, or after a dot that was removed.
+    Text,
+    /// Within a line, and the last octet handed out is CR.
+    Cr,
+    /// After the end of the data.
+    Ended,
+}
+
+/// Reads the content of DATA (RFC 5321 §4.5.2), counting canonical octets (RFC 1845 §4).
+///
+/// The three forms of decoding read the same octets and can be mixed: one slice a call
+/// ([`decode`](Self::decode)), a callback for each slice ([`decode_with`](Self::decode_with),
+/// the fastest), and a list of [`Bytes`] ([`decode_batch`](Self::decode_batch)). It does not
+/// matter how the wire is cut into inputs.
+///
+/// ```
+/// use smtp_checkpoint::dot::{DecodeStatus, DotDecoder};
+///
+/// let mut decoder = DotDecoder::new();
+/// let mut input = &b"Subject: x\r\n\r\nhalf a li"[..];
+/// let status = decoder.decode_with(&mut input, |octets| { /* store them */ });
+/// assert_eq!(status, DecodeStatus::NeedInput);
+/// // The connection is lost. The server may announce the start of the line.
+/// assert_eq!(decoder.offset().get(), 23);
+/// assert_eq!(decoder.line_start_offset().get(), 14);
+///
+/// let mut decoder = DotDecoder::starting_at(14.into());
+/// let status = decoder.decode_with(&mut &b"half a line\r\n.\r\n"[..], |octets| {});
+/// assert_eq!(status, DecodeStatus::End);
+/// assert_eq!(decoder.offset().get(), 27);
+/// ```
+#[derive(Debug, Clone)]
+pub struct DotDecoder {
+    state: State,
+    offset: u64,
+    line_start: u64,
+    faults: Faults,
+}
+
+impl Default for DotDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DotDecoder {
+    /// A decoder for a whole message.
+    pub const fn new() -> Self {
+        Self {
+            state: State::LineStart,
+            offset: 0,
+            line_start: 0,
+            faults: Faults {
+                bare_cr: None,
+                bare_lf: None,
+                nul: None,
+            },
+        }
+    }
+
+    /// A decoder for what a client sends after a 355 with this offset: the wire begins at the
+    /// start of a line (CP-12). The faults of what was stored before are the record's to keep.
+    pub fn starting_at(offset: OctetOffset) -> Self {
+        Self {
+            offset: offset.get(),
+            line_start: offset.get(),
+            ..Self::new()
+        }
+    }
+
+    /// Decodes up to the next removed dot, the end of the data or the end of the input, and
+    /// advances `input` over what it read.
+    pub fn decode<'i>(&mut self, input: &mut &'i [u8]) -> Decoded<'i> {
+        let octets = *input;
+        let mut content = None;
+        let read = self.run(octets, |piece| {
+            content = Some(piece);
+            ControlFlow::Break(())
+        });
+        *input = octets.get(read..).unwrap_or_default();
+        match content {
+            Some(piece) => Decoded::Content(piece.of(octets)),
+            None if self.is_ended() => Decoded::End,
+            None => Decoded::NeedInput,
+        }
+    }
+
+    /// Decodes all of the input, or up to the end of the data, and advances `input` over what it
+    /// read. `sink` gets the canonical octets in order, in slices that are never empty.
+    pub fn decode_with(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
+        let octets = *input;
+        let read = self.run(octets, |piece| {
+            sink(piece.of(octets));
+            ControlFlow::Continue(())
+        });
+        *input = octets.get(read..).unwrap_or_default();
+        self.status(input.is_empty())
+    }
+
+    /// Decodes up to `max_octets` canonical octets, or up to the end of the data, appends them to
+    /// `out` and advances `input` over what it read.
+    ///
+    /// Long runs are slices that share the memory of `input`, short neighbours are copied
+    /// together; the copies take no more than `max_octets`. With 0 nothing is handed out.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use smtp_checkpoint::dot::{DecodeStatus, DotDecoder};
+    ///
+    /// let (mut decoder, mut out) = (DotDecoder::new(), Vec::new());
+    /// let mut input = Bytes::from_static(b"0123456789\r\n.\r\n");
+    /// assert_eq!(decoder.decode_batch(&mut input, &mut out, 8), DecodeStatus::BatchFull);
+    /// assert_eq!(decoder.decode_batch(&mut input, &mut out, 8), DecodeStatus::End);
+    /// assert_eq!(out, [&b"01234567"[..], b"89\r\n"]);
+    /// ```
+    pub fn decode_batch(
+        &mut self,
+        input: &mut Bytes,
+        out: &mut Vec<Bytes>,
+        max_octets: usize,
+    ) -> DecodeStatus {
+        if max_octets == 0 {
+            return self.status(input.is_empty());
+        }
+        // A withheld CR is the only content that the input does not pay for with an octet of its
+        // own. What decides over it is looked at even where there is no room for more.
+        let withheld = usize::from(self.state == State::DotCr);
+        let room = max_octets - withheld;
+        let octets = input.get(..room.max(1)).unwrap_or(input);
+        let mut batch = Batch::new(input, out, octets.len() + withheld);
+        let read = self.run(octets, |piece| {
+            batch.push(piece);
+            if room == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        batch.flush();
+        input.advance(read);
+        self.status(input.is_empty())
+    }
+
+    /// Canonical octets handed out so far, those before a restart included.
+    pub fn offset(&self) -> OctetOffset {
+        self.offset.into()
+    }
+
+    /// The offset right after the last CRLF handed out, or the start if there was none: what a
+    /// server may announce once it is durable (CP-10).
+    pub fn line_start_offset(&self) -> OctetOffset {
+        self.line_start.into()
+    }
+
+    /// Whether nothing of the current line has been handed out.
+    pub fn at_line_start(&self) -> bool {
+        self.offset == self.line_start
+    }
+
+    /// What was found wrong in the octets handed out since the start or the restart.
+    ///
+    /// Whether a CR is bare is known with the octet after it: a CR that is the last octet so far
+    /// is no fault yet.
+    pub fn faults(&self) -> Faults {
+        self.faults
+    }
+
+    /// [`faults`](Self::faults) at offsets below `cut`: those that belong to a record whose
+    /// content is cut there. The others will come again with their octets.
+    pub fn faults_before(&self, cut: OctetOffset) -> Faults {
+        self.faults.before(cut)
+    }
+
+    /// Whether the end of the data was read. From then on no input is taken.
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    fn status(&self, input_is_empty: bool) -> DecodeStatus {
+        match (self.is_ended(), input_is_empty) {
+            (true, _) => DecodeStatus::End,
+            (false, true) => DecodeStatus::NeedInput,
+            (false, false) => DecodeStatus::BatchFull,
+        }
+    }
+
+    /// Reads what was withheld together with the first octet after it. Returns octets read and
+    /// whether a withheld CR turned out to be content.
+    fn begin(&mut self, wire: &[u8]) -> (usize, bool) {
+        let mut read = 0;
+        while let Some(&octet) = wire.get(read) {
+            self.state = match (self.state, octet) {
+                (State::LineStart, b'.') => State::Dot,
+                (State::Dot, CR) => State::DotCr,
+                (State::Dot, _) => State::Text,
+                (State::DotCr, LF) => State::Ended,
+                (State::DotCr, _) => {
+                    self.faults.record(FaultKind::BareCr, self.offset.into());
+                    self.offset = self.offset.saturating_add(1);
+                    self.state = State::Cr;
+                    return (read, true);
+                }
+                (State::LineStart | State::Text | State::Cr | State::Ended, _) => break,
+            };
+            if self.state == State::Text {
+                break;
+            }
+            read += 1;
+        }
+        (read, false)
+    }
+
+    /// Decodes `wire`, until `emit` breaks or the data ends; returns octets read.
+    #[inline(always)]
+    fn run(&mut self, wire: &[u8], mut emit: impl FnMut(Piece) -> ControlFlow<()>) -> usize {
+        let (begun, cr) = self.begin(wire);
+        if cr && emit(Piece::Static(b"\r")).is_break() {
+            return begun;
+        }
+        let octets = wire.get(begun..).unwrap_or_default();
+        let Some(&first) = octets.first().filter(|_| !self.is_ended()) else {
+            return begun;
+        };
+
+        let after_cr = self.state == State::Cr;
+        let mut faults = self.faults;
+        // Canonical offset of `octets[start]`; before `start` all is handed out.
+        let (mut offset, mut start) = (self.offset, 0);
+        if after_cr && first != LF {
+            faults.record(FaultKind::BareCr, offset.saturating_sub(1).into());
+        }
+        if first == LF && !after_cr {
+            faults.record(FaultKind::BareLf, offset.into());
+        }
+        if first == 0 {
+            faults.record(FaultKind::Nul, offset.into());
+        }
+
+        let mut stop = None;
+        let _ = scan::<true>(octets, |at| {
+            let (Some(&a), Some(&b)) = (octets.get(at), octets.get(at + 1)) else {
+                return ControlFlow::Continue(());
+            };
+            if a == LF && b == b'.' {
+                if !ends_line(octets, at, after_cr) {
+                    return ControlFlow::Continue(());
+                }
+                offset = offset.saturating_add((at + 1 - start) as u64);
+                let flow = emit(Piece::Input(begun + start..begun + at + 1));
+                if flow.is_break() {
+                    stop = Some((at + 1, State::LineStart));
+                    return flow;
+                }
+                start = at + 2;
+                stop = match (octets.get(at + 2), octets.get(at + 3)) {
+                    (None, _) => Some((at + 2, State::Dot)),
+                    (Some(&CR), None) => Some((at + 3, State::DotCr)),
+                    (Some(&CR), Some(&LF)) => Some((at + 4, State::Ended)),
+                    _ => return ControlFlow::Continue(()),
+                };
+                return ControlFlow::Break(());
+            }
+            // The second of the pair is never before `start`, the first may be: a removed dot.
+            let second = offset.saturating_add((at + 1 - start) as u64);
+            note_pair(&mut faults, a, b, second);
+            ControlFlow::Continue(())
+        });
+        self.faults = faults;
+        if let Some((read, state)) = stop {
+            (self.state, self.offset, self.line_start) = (state, offset, offset);
+            return begun + read;
+        }
+
+        if start > 0 {
+            self.line_start = offset;
+        }
+        self.offset = offset.saturating_add((octets.len() - start) as u64);
+        let lines = lines_len(octets, start, after_cr);
+        if let Some(lines) = lines {
+            self.line_start = offset.saturating_add(lines as u64);
+        }
+        self.state = match octets.last() {
+            Some(&CR) => State::Cr,
+            _ if lines == Some(octets.len() - start) => State::LineStart,
+            _ => State::Text,
+        };
+        let _ = emit(Piece::Input(begun + start..wire.len()));
+        wire.len()
+    }
+}
+
+/// Records the faults of two neighbours, of which the second has this canonical offset.
+#[cold]
+#[inline(never)]
+fn note_pair(faults: &mut Faults, a: u8, b: u8, second: u64) {
+    if a == CR && b != LF {
+        faults.record(FaultKind::BareCr, second.saturating_sub(1).into());
+    }
+    if a != CR && b == LF {
+        faults.record(FaultKind::BareLf, second.into());
+    }
+    if b == 0 {
+        faults.record(FaultKind::Nul, second.into());
+    }
+}
+
+/// Whether the LF at `at` ends a line; `after_cr` tells of what came before `octets`.
+#[inline(always)]
+fn ends_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
+    match at.checked_sub(1) {
+        Some(before) => octets.get(before) == Some(&CR),
+        None => after_cr,
+    }
+}
+
+/// Octets from `start` to right after the last CRLF; `None` without one.
+fn lines_len(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
+    let mut tail = octets.get(start..)?;
+    loop {
+        let at = memchr::memrchr(LF, tail)?;
+        if ends_line(octets, start + at, after_cr) {
+            return Some(at + 1);
+        }
+        tail = tail.get(..at)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::naive::{self, Meaning};
+    use super::*;
+    use proptest::prelude::*;
+    use std::string::String;
+
+    /// Decodes `inputs` one after the other, each form in its turn, and compares with the judge
+    /// after each.
+    fn check(inputs: &[&[u8]]) {
+        let wire = inputs.concat();
+        let meanings: Vec<Meaning> = (inputs.iter())
+            .scan(0, |at, input| {
+                *at += input.len();
+                Some(naive::decode(&wire[..*at]))
+            })
+            .collect();
+        for form in [by_step, by_sink, by_batch] {
+            let (mut decoder, mut content, mut read) = (DotDecoder::new(), Vec::new(), 0);
+            for (input, meaning) in inputs.iter().zip(&meanings) {
+                read += form(&mut decoder, input, &mut content);
+                assert_eq!(content, meaning.content, "{inputs:?}");
+                assert_eq!(decoder.offset().get(), content.len() as u64);
+                assert_eq!(decoder.line_start_offset().get(), meaning.line_start);
+                assert_eq!(
+                    decoder.at_line_start(),
+                    meaning.line_start == content.len() as u64
+                );
+                assert_eq!(decoder.is_ended(), meaning.end.is_some(), "{inputs:?}");
+                if let Some(end) = meaning.end {
+                    assert_eq!(read, end, "{inputs:?}");
+                }
+                // A fault is known as soon as the octet after a CR has been read.
+                assert_eq!(decoder.faults(), meaning.faults, "{inputs:?}");
+            }
+        }
+    }
+
+    fn by_step(decoder: &mut DotDecoder, mut input: &[u8], content: &mut Vec<u8>) -> usize {
+        let whole = input.len();
+        loop {
+            match decoder.decode(&mut input) {
+                Decoded::Content(octets) => {
+                    assert!(!octets.is_empty());
+                    content.extend(octets);
+                }
+                Decoded::NeedInput => {
+                    assert!(input.is_empty());
+                    return whole;
+                }
+                Decoded::End => return whole - input.len(),
+            }
+        }
+    }
+
+    fn by_sink(decoder: &mut DotDecoder, mut input: &[u8], content: &mut Vec<u8>) -> usize {
+        let whole = input.len();
+        let status = decoder.decode_with(&mut input, |octets| {
+            assert!(!octets.is_empty());
+            content.extend(octets);
+        });
+        assert_ne!(status, DecodeStatus::BatchFull);
+        assert_eq!(status == DecodeStatus::End, decoder.is_ended());
+        whole - input.len()
+    }
+
+    fn by_batch(decoder: &mut DotDecoder, input: &[u8], content: &mut Vec<u8>) -> usize {
+        let mut left = Bytes::copy_from_slice(input);
+        for max_octets in [0, 1, 2, 3, 1, 1000].into_iter().cycle() {
+            let mut out = Vec::new();
+            let status = decoder.decode_batch(&mut left, &mut out, max_octets);
+            let batch = out.concat();
+            assert!(batch.len() <= max_octets);
+            content.extend(batch);
+            match status {
+                DecodeStatus::BatchFull => assert!(!left.is_empty()),
+                DecodeStatus::NeedInput => assert!(left.is_empty()),
+                DecodeStatus::End => assert!(decoder.is_ended()),
+            }
+            if status != DecodeStatus::BatchFull {
+                break;
+            }
+        }
+        input.len() - left.len()
+    }
+
+    #[test]
+    fn every_string_in_every_two_pieces() {
+        naive::all_strings(6, |wire| {
+            for cut in 0..=wire.len() {
+                let (first, second) = wire.split_at(cut);
+                check(&[first, second]);
+            }
+        });
+        naive::strings_of(7, |wire| {
+            let meaning = naive::decode(wire);
+            for cut in 0..=wire.len() {
+                let (mut first, mut second) = wire.split_at(cut);
+                let (mut at, mut decoder) = (0, DotDecoder::new());
+                let mut sink = |octets: &[u8]| {
+                    assert_eq!(meaning.content.get(at..at + octets.len()), Some(octets));
+                    at += octets.len();
+                };
+                decoder.decode_with(&mut first, &mut sink);
+                decoder.decode_with(&mut second, &mut sink);
+                assert_eq!(at, meaning.content.len(), "{wire:?}");
+                assert_eq!(decoder.faults(), meaning.faults, "{wire:?}");
+                assert_eq!(decoder.line_start_offset().get(), meaning.line_start);
+                assert_eq!(
+                    decoder
+                        .is_ended()
+                        .then(|| wire.len() - first.len() - second.len()),
+                    meaning.end
+                );
+            }
+            let mut decoder = DotDecoder::starting_at(5.into());
+            decoder.decode_with(&mut &wire[..], |_| {});
+            assert_eq!(decoder.offset().get(), 5 + meaning.content.len() as u64);
+            assert_eq!(decoder.line_start_offset().get(), 5 + meaning.line_start);
+        });
+        naive::strings_of(8, |wire| {
+            let (mut decoder, mut content) = (DotDecoder::new(), Vec::new());
+            let read = by_sink(&mut decoder, wire, &mut content);
+            let meaning = naive::decode(wire);
+            assert_eq!(
+                (content, decoder.faults()),
+                (meaning.content, meaning.faults)
+            );
+            assert_eq!(decoder.is_ended().then_some(read), meaning.end);
+        });
+    }
+
+    #[test]
+    fn every_short_string_at_every_place_around_the_blocks() {
+        let quiet = [b'x'; 300];
+        naive::all_strings(3, |middle| {
+            for before in [
+                0, 1, 29, 30, 31, 32, 33, 61, 64, 125, 126, 127, 128, 129, 130, 254,
+            ] {
+                for after in [0, 1, 2, 31, 127, 128, 129] {
+                    let wire = [&quiet[..before], b"\r\n", middle, &quiet[..after]].concat();
+                    check(&[&wire]);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_line_start_is_announced_and_a_restart_goes_on_from_it() {
+        let wire = b"a\r\n..b\r\n.c\rd\r\ne\n.\r\n\0\r\n.\r\n";
+        let whole = naive::decode(wire);
+        for cut in 0..wire.len() {
+            let mut first = DotDecoder::new();
+            let mut content = Vec::new();
+            by_sink(&mut first, &wire[..cut], &mut content);
+            let offset = first.line_start_offset();
+            content.truncate(offset.get() as usize);
+            let kept = first.faults_before(offset);
+
+            let rest = naive::encode(&whole.content[content.len()..]);
+            let mut second = DotDecoder::starting_at(offset);
+            assert!(second.at_line_start());
+            by_sink(&mut second, &rest, &mut content);
+            assert_eq!(content, whole.content);
+            assert_eq!(kept.merge(second.faults()), whole.faults);
+            assert!(second.is_ended());
+        }
+    }
+
+    #[test]
+    fn absurd_offsets_do_not_overflow() {
+        let mut decoder = DotDecoder::starting_at(u64::MAX.into());
+        let mut content = Vec::new();
+        by_step(&mut decoder, b"a\r.\n\0\r\n.b\r\n.\r\n", &mut content);
+        assert_eq!(content, b"a\r.\n\0\r\nb\r\n");
+        assert_eq!(decoder.offset().get(), u64::MAX);
+        assert!(decoder.is_ended());
+    }
+
+    #[test]
+    fn a_batch_of_content_without_dots_is_one_slice() {
+        let mut input = Bytes::from(b"some line\r\n".repeat(1000));
+        let (start, mut out) = (input.as_ptr(), Vec::new());
+        DotDecoder::new().decode_batch(&mut input, &mut out, usize::MAX);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].as_ptr(), start);
+    }
+
+    proptest! {
+        #[test]
+        fn random_wires_cut_at_random_places(
+            tokens in prop::collection::vec(
+                prop_oneof![
+                    6 => "[a-z]{1,150}".prop_map(String::into_bytes),
+                    6 => Just(b"\r\n".to_vec()),
+                    2 => Just(b"\r\n.".to_vec()),
+                    1 => prop::collection::vec(
+                        prop::sample::select(&b"\r\n.\0a"[..]), 1..6),
+                    1 => prop::collection::vec(any::<u8>(), 0..20),
+                ],
+                0..40,
+            ),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        ) {
+            let wire = tokens.concat();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+            cuts.extend([0, wire.len()]);
+            cuts.sort();
+            let inputs: Vec<_> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
+            check(&inputs);
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! The caller's answers: one method for each question.
+//!
+//! A token that does not fit the open question is stale, and nothing changes. An answer that
+//! cannot stand there comes back with its question in a [`Misanswered`], so that it can be answered
+//! again.
+
+use alloc::sync::Arc;
+
+use super::event::{
+    AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
+    AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, CommandAnswer,
+    CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
+    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
+    MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion,
+};
+use super::state::{Phase, Step};
+use super::{ServerSession, Slot};
+use crate::checkpoint::{Claim, Confirmation, MailOutcome, Offered, Verdict};
+use crate::command::base64;
+use crate::error::{PeerError, UsageError};
+use crate::reply::{Reply, ReplyCode, Severity, standard};
+use crate::time::Timestamp;
+use crate::token::Token;
+
+/// What an answer method gives: what became of the answer, or the question back.
+pub type Answer<Q> = Result<Answered, Misanswered<Q>>;
+
+fn is_refusal(reply: &Reply) -> bool {
+    matches!(
+        reply.severity(),
+        Severity::TransientFailure | Severity::PermanentFailure
+    )
+}
+
+fn is_acceptance(reply: &Reply) -> bool {
+    reply.severity() == Severity::Completion
+}
+
+/// Gives the question back where a condition does not hold.
+macro_rules! ensure {
+    ($condition:expr, $question:expr, $error:ident) => {
+        if !$condition {
+            return Err(Misanswered {
+                question: $question,
+                error: UsageError::$error,
+            });
+        }
+    };
+}
+
+impl ServerSession {
+    /// Whether `token` is of this session.
+    fn knows(&self, token: &Token) -> bool {
+        self.tokens.redeem(token).is_some()
+    }
+
+    /// Takes the open question of the phase if `token` is its own.
+    fn take_asked(&mut self, now: Timestamp, token: &Token) -> bool {
+        self.now = self.now.max(now);
+        let current = self
+            .asked
+            .is_some_and(|asked| asked.number == token.number());
+        if current {
+            self.asked = None;
+        }
+        current
+    }
+
+    /// Whether the verdict has the final replies that are owed. A stale one is not looked at.
+    fn check_verdict(&self, token: &Token, verdict: &Verdict) -> Result<(), UsageError> {
+        let current = self
+            .asked
+            .is_some_and(|asked| asked.number == token.number());
+        if current {
+            verdict.check(self.transaction.expected_replies())?;
+        }
+        Ok(())
+    }
+
+    /// Answers [`Event::Connection`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session or the reply is no refusal.
+    pub fn answer_connection(
+        &mut self,
+        now: Timestamp,
+        question: ConnectionQuestion,
+        answer: ConnectionAnswer,
+    ) -> Answer<ConnectionQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let ConnectionAnswer::Refuse(reply) = &answer {
+            ensure!(is_refusal(reply), question, ReplyCode);
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            ConnectionAnswer::Accept => self.greet(),
+            ConnectionAnswer::Refuse(reply) => self.close(Some(reply), Ending::Closed),
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Hello`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session or the reply is no refusal.
+    pub fn answer_hello(
+        &mut self,
+        now: Timestamp,
+        question: HelloQuestion,
+        answer: HelloAnswer,
+    ) -> Answer<HelloQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let HelloAnswer::Refuse(reply) = &answer {
+            ensure!(is_refusal(reply), question, ReplyCode);
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            HelloAnswer::Accept => self.accept_hello(),
+            HelloAnswer::Refuse(reply) => {
+                self.go(Step::HelloRefused);
+                self.extended = false;
+                self.refuse(reply);
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Mail`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session, the reply does not fit, or
+    /// a claim is given for a MAIL without a TRANSID.
+    pub fn answer_mail(
+        &mut self,
+        now: Timestamp,
+        question: MailQuestion,
+        answer: MailAnswer,
+    ) -> Answer<MailQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        match &answer {
+            MailAnswer::Refuse(reply) => ensure!(is_refusal(reply), question, ReplyCode),
+            MailAnswer::Accept { claim, reply } => {
+                ensure!(is_acceptance(reply), question, ReplyCode);
+                let fits = question.key.is_some() || *claim == Claim::Unrecorded;
+                ensure!(fits, question, ClaimWithoutTransId);
+            }
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        let (claim, reply) = match answer {
+            MailAnswer::Accept { claim, reply } => (claim, reply),
+            MailAnswer::Refuse(reply) => {
+                self.transaction.clear();
+                self.go(Step::MailRefused);
+                self.refuse(reply);
+                return Ok(Answered::Taken);
+            }
+        };
+        let offered = Offered {
+            chunking: self.config.offers.chunking,
+            burl: self.config.offers.burl.is_some(),
+        };
+        let followed = !self.input.is_empty() || self.lines.is_mid_line();
+        match self
+            .transaction
+            .claim(claim, offered, followed, reply.clone())
+        {
+            MailOutcome::Fresh => {
+                self.go(Step::MailAccepted);
+                self.reply(reply);
+            }
+            MailOutcome::Restart(offset) => {
+                self.go(Step::MailAccepted);
+                // RFC 1845 §4: the offset is the first thing on the line.
+                self.reply(Reply::cleaned(
+                    ReplyCode::CHECKPOINT_OFFSET,
+                    None,
+                    offset.reply_text().as_bytes(),
+                ));
+                self.offset_told = self.output.position();
+            }
+            MailOutcome::SequenceError => {
+                self.transaction.clear();
+                self.go(Step::MailRefused);
+                self.fault(PeerError::RestartMismatch, standard::BAD_SEQUENCE);
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Rcpt`]: 2yz adds the recipient, 4yz and 5yz refuse it.
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session or the reply does not fit.
+    pub fn answer_rcpt(
+        &mut self,
+        now: Timestamp,
+        question: RcptQuestion,
+        reply: impl Into<Reply>,
+    ) -> Answer<RcptQuestion> {
+        let reply = reply.into();
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        let fits = is_acceptance(&reply) || is_refusal(&reply);
+        ensure!(fits, question, ReplyCode);
+        self.now = self.now.max(now);
+        let number = question.token.number();
+        let slot = self
+            .recipients
+            .iter_mut()
+            .find(|slot| matches!(slot, Slot::Open(asked) if asked.number == number));
+        let Some(slot) = slot else {
+            return Ok(Answered::Stale);
+        };
+        *slot = Slot::Answered(reply.clone());
+        if reply.code().get() == 421 {
+            self.close(Some(reply), Ending::Closed);
+            return Ok(Answered::Taken);
+        }
+        if let Some(discard) = self.transaction.answer_recipient(question.index, reply) {
+            self.tell(Event::Discard(discard));
+        }
+        self.flush_recipients();
+        Ok(Answered::Taken)
+    }
+
+    /// Writes the replies at the front of the group that are known, in the order of the commands.
+    pub(super) fn flush_recipients(&mut self) {
+        while let Some(Slot::Answered(_)) = self.recipients.front() {
+            if let Some(Slot::Answered(reply)) = self.recipients.pop_front() {
+                self.reply(reply);
+            }
+        }
+        if self.recipients.is_empty() {
+            self.since = self.now;
+        }
+    }
+
+    /// Answers [`Event::Data`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session or the reply is no refusal.
+    pub fn answer_data(
+        &mut self,
+        now: Timestamp,
+        question: DataQuestion,
+        answer: DataAnswer,
+    ) -> Answer<DataQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let DataAnswer::Refuse(reply) = &answer {
+            ensure!(is_refusal(reply), question, ReplyCode);
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            DataAnswer::Proceed | DataAnswer::Unconfirmed(Confirmation::Current) => {
+                self.confirm(Confirmation::Current);
+                self.begin_content();
+            }
+            DataAnswer::Refuse(reply) => self.refuse_data(reply),
+            DataAnswer::Unconfirmed(Confirmation::Outdated) => {
+                self.confirm(Confirmation::Outdated);
+                self.close(Some(standard::FENCED.into()), Ending::Closed);
+            }
+            DataAnswer::Unconfirmed(Confirmation::WrongLength) => {
+                self.confirm(Confirmation::WrongLength);
+                self.refuse_data(standard::LOCAL_ERROR.into());
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    fn confirm(&mut self, confirmation: Confirmation) {
+        if let Some(discard) = self.transaction.confirm(confirmation) {
+            self.tell(Event::Discard(discard));
+        }
+    }
+
+    /// Answers [`Event::Burl`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session or the reply is no refusal.
+    pub fn answer_burl(
+        &mut self,
+        now: Timestamp,
+        question: BurlQuestion,
+        answer: BurlAnswer,
+    ) -> Answer<BurlQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let BurlAnswer::Refuse(reply) = &answer {
+            ensure!(is_refusal(reply), question, ReplyCode);
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            BurlAnswer::Stored { octets } => self.burl_stored(octets, question.last),
+            BurlAnswer::Refuse(reply) => self.refuse_chunk(reply, question.last),
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::EndOfData`]. The decision is stored by now: the message and, where there
+    /// is a record, its completion.
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session, or the verdict has not the
+    /// final replies that are owed.
+    pub fn answer_end_of_data(
+        &mut self,
+        now: Timestamp,
+        question: EndOfDataQuestion,
+        answer: EndOfDataAnswer,
+    ) -> Answer<EndOfDataQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let EndOfDataAnswer::Decided(verdict) = &answer {
+            if let Err(error) = self.check_verdict(&question.token, verdict) {
+                return Err(Misanswered { question, error });
+            }
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            EndOfDataAnswer::Decided(verdict) => self.give_final_replies(verdict.replies()),
+            EndOfDataAnswer::Outdated => {
+                self.close(Some(standard::FENCED.into()), Ending::Closed);
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::AwaitDecision`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session, or the completion has not
+    /// the final replies that are owed.
+    pub fn answer_await(
+        &mut self,
+        now: Timestamp,
+        question: AwaitQuestion,
+        answer: AwaitAnswer,
+    ) -> Answer<AwaitQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let AwaitAnswer::Decided(completion) = &answer {
+            let verdict = Verdict::for_each_recipient(completion.replies.iter().cloned());
+            if let Err(error) = self.check_verdict(&question.token, &verdict) {
+                return Err(Misanswered { question, error });
+            }
+        }
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            AwaitAnswer::Decided(completion) => self.give_final_replies(&completion.replies),
+            AwaitAnswer::Withdrawn => {
+                self.transaction.decide_anew();
+                self.decide();
+            }
+            AwaitAnswer::Outdated => self.close(Some(standard::FENCED.into()), Ending::Closed),
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Abandon`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_abandon(
+        &mut self,
+        now: Timestamp,
+        question: AbandonQuestion,
+        answer: AbandonAnswer,
+    ) -> Answer<AbandonQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        self.now = self.now.max(now);
+        let current = self
+            .abandon
+            .is_some_and(|asked| asked.number == question.token.number());
+        if !current {
+            return Ok(Answered::Stale);
+        }
+        self.abandon = None;
+        match answer {
+            AbandonAnswer::Abandoned => {
+                self.close(Some(standard::FENCED.into()), Ending::Closed);
+            }
+            // CP-21: no reply promises less than any.
+            AbandonAnswer::TooLate => self.close(None, Ending::Silent),
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Auth`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_auth(
+        &mut self,
+        now: Timestamp,
+        question: AuthQuestion,
+        answer: AuthAnswer,
+    ) -> Answer<AuthQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        self.auth(answer);
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::AuthResponse`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_auth_response(
+        &mut self,
+        now: Timestamp,
+        question: AuthResponseQuestion,
+        answer: AuthAnswer,
+    ) -> Answer<AuthResponseQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        self.auth(answer);
+        Ok(Answered::Taken)
+    }
+
+    fn auth(&mut self, answer: AuthAnswer) {
+        match answer {
+            AuthAnswer::Challenge(challenge) => {
+                self.go(Step::Challenge);
+                let output = self.output.buffer();
+                output.extend_from_slice(b"334 ");
+                output.extend_from_slice(&base64::encode(&challenge));
+                output.extend_from_slice(b"\r\n");
+            }
+            AuthAnswer::Success { identity } => {
+                self.go(Step::AuthOver);
+                self.peer.authenticated = Some(identity);
+                self.reply(standard::AUTHENTICATED);
+            }
+            AuthAnswer::Failure(failure) => {
+                self.go(Step::AuthOver);
+                self.auth_failed(match failure {
+                    AuthFailure::InvalidCredentials => standard::CREDENTIALS_INVALID,
+                    AuthFailure::Temporary => standard::AUTH_TEMPORARY_FAILURE,
+                    AuthFailure::UnknownMechanism => standard::MECHANISM_UNKNOWN,
+                    AuthFailure::TooWeak => standard::MECHANISM_TOO_WEAK,
+                    AuthFailure::EncryptionRequired => standard::ENCRYPTION_REQUIRED,
+                    AuthFailure::Malformed => standard::AUTH_BAD_BASE64,
+                });
+            }
+        }
+    }
+
+    /// Answers [`Event::StartTls`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_starttls(
+        &mut self,
+        now: Timestamp,
+        question: StartTlsQuestion,
+        answer: StartTlsAnswer,
+    ) -> Answer<StartTlsQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if !self.take_asked(now, &question.token) {
+            return Ok(Answered::Stale);
+        }
+        match answer {
+            StartTlsAnswer::Proceed => {
+                self.go(Step::TlsAccepted);
+                self.reply(standard::START_TLS);
+            }
+            StartTlsAnswer::Refuse => {
+                self.go(Step::TlsRefused);
+                self.reply(standard::TLS_NOT_AVAILABLE);
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// Answers [`Event::Command`].
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session, or the reply is 1yz or 3yz.
+    pub fn answer_command(
+        &mut self,
+        now: Timestamp,
+        question: CommandQuestion,
+        answer: CommandAnswer,
+    ) -> Answer<CommandQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        if let CommandAnswer::Reply(reply) = &answer {
+            let fits = is_acceptance(reply) || is_refusal(reply);
+            ensure!(fits, question, ReplyCode);
+        }
+        self.now = self.now.max(now);
+        let current = self
+            .aside
+            .is_some_and(|asked| asked.number == question.token.number());
+        if !current {
+            return Ok(Answered::Stale);
+        }
+        self.aside = None;
+        self.since = self.now;
+        match answer {
+            CommandAnswer::Reply(reply) => self.refuse(reply),
+            CommandAnswer::Unknown => {
+                self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND);
+            }
+        }
+        Ok(Answered::Taken)
+    }
+
+    /// The content taken so far cannot be stored (a failed write or fsync, a full disk): the rest
+    /// is drained and answered with `reply`, 4yz or 5yz. What was stored before stays; drop the
+    /// octets since the last good sync.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::OutOfTurn`] where no content comes, [`UsageError::ReplyCode`] for a reply
+    /// that is no refusal.
+    pub fn fail_content(
+        &mut self,
+        now: Timestamp,
+        reply: impl Into<Reply>,
+    ) -> Result<(), UsageError> {
+        let reply = reply.into();
+        if !is_refusal(&reply) {
+            return Err(UsageError::ReplyCode);
+        }
+        if !matches!(self.phase, Phase::Content | Phase::BetweenChunks) {
+            return Err(UsageError::OutOfTurn);
+        }
+        self.now = self.now.max(now);
+        self.transaction.fail();
+        self.content.fail(reply);
+        Ok(())
+    }
+
+    /// Writes the final reply, or with LMTP the final replies, and ends the transaction.
+    pub(super) fn give_final_replies(&mut self, replies: &[Reply]) {
+        for reply in replies {
+            self.reply(reply.clone());
+        }
+        self.note_completed();
+        self.end_transaction();
+        if self.shutdown.is_some() {
+            self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
+        }
+    }
+
+    /// Remembers whose replies stand where in the output, for QUIT.
+    fn note_completed(&mut self) {
+        /// More than a session ever needs; what is over it is not shortened, which is harmless.
+        const REMEMBERED: usize = 128;
+        if self.transaction.generation().is_none() || self.completed.len() >= REMEMBERED {
+            return;
+        }
+        if let Some(key) = self.transaction.key().cloned() {
+            self.completed.push((self.output.position(), key));
+        }
+    }
+
+    pub(super) fn end_transaction(&mut self) {
+        self.go(Step::TransactionOver);
+        self.transaction.clear();
+        self.content = super::Content::default();
+        self.abandon = None;
+        self.idle_commands = 0;
+    }
+
+    /// The configuration, for borrowing while the session changes.
+    pub(super) fn config(&self) -> Arc<super::ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}

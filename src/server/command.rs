@@ -1,0 +1,610 @@
+//! What each command does. The phases say whether it may come; the order of the checks is that of
+//! the replies that a client can expect.
+
+use bytes::Bytes;
+
+use super::config::Protocol;
+use super::content::{DataCommand, Drain};
+use super::event::{
+    AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
+    DataQuestion, Ending, Event, HelloQuestion, MailQuestion, RcptQuestion, StartTlsQuestion,
+};
+use super::state::{Phase, Step};
+use super::{Asked, ServerSession, Slot};
+use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
+use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
+use crate::error::PeerError;
+use crate::line::LineError;
+use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
+
+impl ServerSession {
+    /// Reads and answers one command; false where there is none, or it has to wait.
+    pub(super) fn read_command(&mut self) -> bool {
+        if self.drain.is_some() {
+            return self.drain_chunk();
+        }
+        if self.aside.is_some() || self.output.pending() > self.config.limits.output {
+            return false;
+        }
+        let line = match self.held.take() {
+            Some(line) => Ok(line),
+            None => {
+                let limit = self.config.limits.command_line;
+                match self.lines.read(&mut self.input, limit) {
+                    Some(line) => line,
+                    None => return false,
+                }
+            }
+        };
+        let line = line.unwrap_or_else(|error| match error {
+            LineError::TooLong => Bytes::from_static(TOO_LONG),
+            LineError::BareCr | LineError::BareLf | LineError::Nul => {
+                Bytes::from_static(FORBIDDEN_OCTET)
+            }
+        });
+        let command = Command::parse(&line);
+        // Replies keep the order of the commands: only recipients may be asked side by side.
+        let waits = match &command {
+            Ok(Command::Rcpt(_)) => self.recipients.len() >= self.config.limits.open_questions,
+            _ => !self.recipients.is_empty(),
+        };
+        if waits {
+            self.held = Some(line);
+            return false;
+        }
+        self.since = self.now;
+        match command {
+            Err(_) if line == TOO_LONG => {
+                self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
+            }
+            Err(CommandError::ForbiddenOctet) => {
+                self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
+            }
+            Err(error) => self.malformed(&line, error),
+            Ok(command) => self.command(&line, command),
+        }
+        true
+    }
+
+    fn malformed(&mut self, line: &[u8], error: CommandError) {
+        let checkpoint = self.config.offers.checkpoint && self.extended;
+        match error {
+            // What was not offered is unknown, however it is written.
+            CommandError::TransId | CommandError::TransOff | CommandError::TransOffAlone
+                if !checkpoint =>
+            {
+                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+            }
+            _ if is_unoffered(line) => {
+                return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+            }
+            _ => {}
+        }
+        let (class, subject, detail) = error.enhanced_code();
+        let code = ReplyCode::new(error.reply_code()).unwrap_or(standard::BAD_ARGUMENT.code());
+        let enhanced = EnhancedCode::new(class, subject, detail);
+        let text: &[u8] = match error {
+            CommandError::ReversePath(_) | CommandError::ForwardPath(_) => {
+                b"Syntax error in the path"
+            }
+            _ => b"Syntax error in the arguments",
+        };
+        let reply = Reply::cleaned(code, enhanced, text);
+        if error.sync_lost() {
+            self.tell(Event::PeerFault(PeerError::ChunkSize));
+            self.close(Some(reply), Ending::Closed);
+        } else {
+            self.fault(PeerError::MalformedCommand, reply);
+        }
+    }
+
+    fn command(&mut self, line: &Bytes, command: Command<'_>) {
+        match command {
+            Command::Ehlo(name) | Command::Lhlo(name) | Command::Helo(name) => {
+                self.hello_command(line, &command, name);
+            }
+            Command::Mail(mail) => self.mail(line, &mail),
+            Command::Rcpt(rcpt) => self.rcpt(line, &rcpt),
+            Command::Data => self.data(DataCommand::Data),
+            Command::Bdat(bdat) => self.data(DataCommand::Chunk {
+                size: bdat.size,
+                last: bdat.last,
+            }),
+            Command::Burl(burl) => self.data(DataCommand::Burl {
+                url: line.slice_ref(burl.url),
+                last: burl.last,
+            }),
+            Command::Rset => {
+                if self.admit(Step::Reset) {
+                    self.reset();
+                    self.go(Step::Reset);
+                    self.reply(standard::OK);
+                }
+            }
+            Command::Noop(_) => self.aside(standard::OK),
+            Command::Quit => self.quit(),
+            Command::Vrfy(_) if !self.config.ask_commands => self.aside(standard::CANNOT_VERIFY),
+            Command::Help(_) if !self.config.ask_commands => self.aside(HELP),
+            Command::StartTls => self.starttls(),
+            Command::Auth(auth) => self.auth_command(auth.mechanism, auth.initial, line),
+            Command::Rdlv(_) | Command::Cont | Command::Deta | Command::Resume(_) => {
+                self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+            }
+            Command::Expn(_) if !self.config.ask_commands => {
+                self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+            }
+            Command::Vrfy(_) | Command::Help(_) | Command::Expn(_) | Command::Unknown(_) => {
+                self.ask_command(line);
+            }
+        }
+    }
+
+    /// Whether the command may come now; else 503 has been answered.
+    fn admit(&mut self, step: Step) -> bool {
+        let admitted = self.phase.after(step).is_some();
+        if !admitted {
+            self.fault(PeerError::BadSequence, standard::BAD_SEQUENCE);
+        }
+        admitted
+    }
+
+    /// Counts a command that moves no mail; false where it was one too many.
+    fn count_idle(&mut self) -> bool {
+        self.idle_commands = self.idle_commands.saturating_add(1);
+        if self.idle_commands > self.config.limits.idle_commands {
+            self.tell(Event::PeerFault(PeerError::TooManyIdleCommands));
+            self.close(Some(standard::TOO_MANY_ERRORS.into()), Ending::Closed);
+            return false;
+        }
+        true
+    }
+
+    fn aside(&mut self, reply: StaticReply) {
+        if self.count_idle() && self.admit(Step::Aside) {
+            self.reply(reply);
+        }
+    }
+
+    fn ask_command(&mut self, line: &Bytes) {
+        if !self.config.ask_commands {
+            return self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND);
+        }
+        if !self.count_idle() {
+            return;
+        }
+        let token = self.tokens.issue();
+        self.aside = Some(Asked {
+            number: token.number(),
+            since: self.now,
+        });
+        let line = line.clone();
+        self.tell(Event::Command(CommandQuestion { token, line }));
+    }
+
+    fn quit(&mut self) {
+        let acknowledged: alloc::vec::Vec<TransactionKey> = core::mem::take(&mut self.completed)
+            .into_iter()
+            .filter(|(position, _)| self.output.has_transmitted(*position))
+            .map(|(_, key)| key)
+            .collect();
+        if !acknowledged.is_empty() {
+            self.tell(Event::Acknowledged(acknowledged));
+        }
+        let quit = self.config.quit.clone();
+        self.close(Some(quit), Ending::Quit);
+    }
+
+    // ---- EHLO, RSET ----
+
+    fn hello_command(&mut self, line: &Bytes, command: &Command<'_>, name: &[u8]) {
+        let extended = match (self.config.protocol, command) {
+            (Protocol::Smtp, Command::Ehlo(_)) | (Protocol::Lmtp, Command::Lhlo(_)) => true,
+            (Protocol::Smtp, Command::Helo(_)) => false,
+            _ => return self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND),
+        };
+        if !self.count_idle() || !self.admit(Step::Hello) {
+            return;
+        }
+        self.reset();
+        self.go(Step::Hello);
+        self.extended = extended;
+        self.hello = Bytes::copy_from_slice(line.slice_ref(name).as_ref());
+        if self.config.ask_hello {
+            let token = self.ask();
+            self.tell(Event::Hello(HelloQuestion { token }));
+        } else {
+            self.accept_hello();
+        }
+    }
+
+    pub(super) fn accept_hello(&mut self) {
+        self.go(Step::HelloAccepted);
+        let config = self.config();
+        let reply = if self.extended {
+            config.ehlo_reply(self.peer.tls, self.peer.authenticated.is_some())
+        } else {
+            config.helo_reply()
+        };
+        self.output.buffer().extend_from_slice(reply);
+    }
+
+    /// RSET, EHLO and HELO: a transaction under way is given up.
+    fn reset(&mut self) {
+        if self.phase.in_transaction() {
+            if let Some(discard) = self.transaction.reset() {
+                self.tell(Event::Discard(discard));
+            }
+            self.tell(Event::TransactionEnded);
+        }
+        self.transaction.clear();
+        self.content = super::Content::default();
+        if self.phase == Phase::Ready {
+            self.count_idle();
+        }
+    }
+
+    // ---- MAIL and RCPT ----
+
+    fn mail(&mut self, line: &Bytes, mail: &Mail<'_>) {
+        let config = self.config();
+        if !self.admit(Step::Mail) {
+            return;
+        }
+        if config.require_tls && !self.peer.tls {
+            return self.fault(PeerError::SecurityRequired, standard::TLS_REQUIRED);
+        }
+        if config.require_auth && self.peer.authenticated.is_none() {
+            return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
+        }
+        if config.refuse_bare_paths && !mail.bracketed {
+            return self.malformed(line, CommandError::Parameter);
+        }
+        if !self.offers_mail(mail) {
+            return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+        }
+        // RFC 6531 §3.5: without SMTPUTF8 there are no addresses beyond ASCII.
+        if mail.reverse_path.needs_smtputf8() && !mail.smtputf8 {
+            return self.fault(PeerError::MalformedCommand, NON_ASCII_SENDER);
+        }
+        let limit = config.limits.message_size;
+        if mail
+            .size
+            .zip(limit)
+            .is_some_and(|(size, limit)| size > limit)
+        {
+            return self.fault(PeerError::MessageTooLarge, standard::MESSAGE_TOO_BIG);
+        }
+        let key = mail
+            .transid
+            .map(|transid| TransactionKey::new(&self.scope(), transid));
+        if self.transaction.begin(line, key.clone()).is_err() {
+            return self.malformed(line, CommandError::Parameter);
+        }
+        self.go(Step::Mail);
+        let token = self.ask();
+        self.tell(Event::Mail(MailQuestion { token, key }));
+    }
+
+    /// Whether every parameter of a MAIL was offered. SIZE and BODY are read after HELO too.
+    fn offers_mail(&self, mail: &Mail<'_>) -> bool {
+        let offers = &self.config.offers;
+        let extended = self.extended;
+        let body = match mail.body {
+            None | Some(Body::SevenBit | Body::EightBitMime) => true,
+            Some(Body::BinaryMime) => offers.binary_mime && extended,
+        };
+        let auth = match mail.auth {
+            None | Some(AuthParameter::Unknown) => true,
+            Some(AuthParameter::Identity(_)) => !offers.auth.is_empty() && extended,
+        };
+        let dsn = mail.ret.is_none() && mail.envid.is_none();
+        body && auth
+            && (!mail.smtputf8 || (offers.smtputf8 && extended))
+            && (dsn || (offers.dsn && extended))
+            && (mail.transid_value.is_none() || (offers.checkpoint && extended))
+            && mail.transoff.is_none()
+            && mail
+                .unknown_parameters()
+                .all(|parameter| declared(&self.config.mail_parameters, &parameter))
+    }
+
+    fn rcpt(&mut self, line: &Bytes, rcpt: &Rcpt<'_>) {
+        let config = self.config();
+        if !self.admit(Step::Rcpt) {
+            return;
+        }
+        if config.refuse_bare_paths && !rcpt.bracketed {
+            return self.malformed(line, CommandError::Parameter);
+        }
+        let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
+        let known = (dsn || (config.offers.dsn && self.extended))
+            && rcpt
+                .unknown_parameters()
+                .all(|parameter| declared(&config.rcpt_parameters, &parameter));
+        if !known {
+            return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+        }
+        if rcpt.forward_path.needs_smtputf8() && !self.transaction.envelope().mail().smtputf8 {
+            return self.fault(PeerError::MalformedCommand, NON_ASCII_RECIPIENT);
+        }
+        if self.transaction.envelope().recipients().len() >= config.limits.recipients
+            && !self.transaction.is_restart()
+        {
+            return self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
+        }
+        match self.transaction.rcpt(line) {
+            Ok(RcptOutcome::Ask { index }) => {
+                let token = self.tokens.issue();
+                self.recipients.push_back(Slot::Open(Asked {
+                    number: token.number(),
+                    since: self.now,
+                }));
+                self.tell(Event::Rcpt(RcptQuestion { token, index }));
+            }
+            Ok(RcptOutcome::Repeat(reply)) => self.reply(reply),
+            Ok(RcptOutcome::Unknown) => self.fault(
+                PeerError::RestartRecipientUnknown,
+                standard::UNKNOWN_RECIPIENT_ON_RESTART,
+            ),
+            Ok(RcptOutcome::OutOfOrder) => {
+                self.fault(PeerError::RestartRecipientOrder, standard::BAD_SEQUENCE);
+            }
+            Err(_) => self.malformed(line, CommandError::Parameter),
+        }
+    }
+
+    // ---- DATA, BDAT, BURL ----
+
+    fn data(&mut self, command: DataCommand) {
+        let offered = match command {
+            DataCommand::Data => true,
+            DataCommand::Chunk { .. } => self.config.offers.chunking && self.extended,
+            DataCommand::Burl { .. } => self.config.offers.burl.is_some() && self.extended,
+        };
+        if !offered {
+            // Its octets are a chunk all the same: they were sent as one.
+            let refusal = (PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+            return self.refuse_data_command(&command, refusal);
+        }
+        let step = match command {
+            DataCommand::Data => Step::DataAsk,
+            DataCommand::Chunk { .. } => Step::ChunkAsk,
+            DataCommand::Burl { .. } => Step::BurlAsk,
+        };
+        let told = self.output.has_transmitted(self.offset_told);
+        let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
+        let misplaced = self.phase.after(step).is_none()
+            // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
+            || (matches!(command, DataCommand::Chunk { .. }) && !told)
+            // RFC 3030 §3: binary content has no lines that DATA could carry.
+            || (command == DataCommand::Data && binary);
+        if misplaced {
+            let refusal = (PeerError::BadSequence, standard::BAD_SEQUENCE);
+            return self.refuse_data_command(&command, refusal);
+        }
+        let transfer = match command {
+            DataCommand::Data => Transfer::Data,
+            DataCommand::Chunk { .. } => Transfer::Chunks {
+                bdat: true,
+                burl: false,
+            },
+            DataCommand::Burl { .. } => Transfer::Chunks {
+                bdat: false,
+                burl: true,
+            },
+        };
+        let claim = match self.transaction.data(transfer) {
+            DataOutcome::Confirm { generation, length } => {
+                self.transaction.key().cloned().map(|key| ClaimToConfirm {
+                    key,
+                    generation,
+                    length,
+                })
+            }
+            DataOutcome::Begin(_) => None,
+            DataOutcome::Mixed => {
+                let refusal = (PeerError::TransferMixed, standard::BAD_SEQUENCE);
+                return self.refuse_data_command(&command, refusal);
+            }
+            DataOutcome::NoRecipients => {
+                let refusal = (PeerError::BadSequence, standard::NO_VALID_RECIPIENTS);
+                return self.refuse_data_command(&command, refusal);
+            }
+        };
+        let first = self.phase == Phase::Envelope;
+        self.content.command = Some(command);
+        if claim.is_some() || (first && self.config.ask_data) {
+            self.go(if self.content.is_data() {
+                Step::DataAsk
+            } else {
+                Step::ChunkAsk
+            });
+            let token = self.ask();
+            self.tell(Event::Data(DataQuestion { token, claim }));
+        } else {
+            self.begin_content();
+        }
+    }
+
+    /// Refuses a data command that cannot come now. The octets of a chunk are drained first; a
+    /// chunk within a transaction spoils it, the last one ends it (RFC 3030 §2).
+    fn refuse_data_command(
+        &mut self,
+        command: &DataCommand,
+        (error, reply): (PeerError, StaticReply),
+    ) {
+        match *command {
+            DataCommand::Data => self.fault(error, reply),
+            DataCommand::Chunk { size, last } => {
+                self.spoil(last);
+                self.drain = Some(Drain::new(size, error, reply.into()));
+            }
+            DataCommand::Burl { last, .. } => {
+                self.spoil(last);
+                self.fault(error, reply);
+            }
+        }
+    }
+
+    /// A chunk was refused: the transaction cannot be completed any more.
+    pub(super) fn spoil(&mut self, last: bool) {
+        if !self.phase.in_transaction() {
+            return;
+        }
+        if last {
+            self.tell(Event::TransactionEnded);
+            self.end_transaction();
+        } else {
+            self.go(Step::ChunkRefused);
+        }
+    }
+
+    /// Asks for the content of a URL.
+    pub(super) fn ask_burl(&mut self, url: Bytes, last: bool) {
+        self.go(Step::BurlAsk);
+        let start = self.content.offset();
+        let token = self.ask();
+        self.tell(Event::Burl(BurlQuestion {
+            token,
+            url,
+            start,
+            last,
+        }));
+    }
+
+    // ---- AUTH, STARTTLS ----
+
+    fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: &Bytes) {
+        let config = self.config();
+        let offers = &config.offers;
+        if offers.auth.is_empty() || !self.extended {
+            return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+        }
+        if self.peer.authenticated.is_some() || self.phase.after(Step::Auth).is_none() {
+            return self.fault(PeerError::BadSequence, standard::BAD_SEQUENCE);
+        }
+        if !self.peer.tls && !offers.auth_in_clear {
+            return self.fault(PeerError::SecurityRequired, standard::ENCRYPTION_REQUIRED);
+        }
+        let offered = offers
+            .auth
+            .iter()
+            .any(|offered| offered.as_bytes().eq_ignore_ascii_case(mechanism));
+        if !offered {
+            return self.fault(PeerError::MalformedCommand, standard::MECHANISM_UNKNOWN);
+        }
+        let initial = match initial {
+            None => None,
+            // RFC 4954 §4: an empty initial response is written "=".
+            Some(b"=") => Some(Bytes::new()),
+            Some(text) => match base64::decode(text) {
+                Ok(octets) => Some(octets.into()),
+                Err(_) => return self.fault(PeerError::Base64, standard::AUTH_BAD_BASE64),
+            },
+        };
+        let mechanism = line.slice_ref(mechanism);
+        self.go(Step::Auth);
+        let token = self.ask();
+        self.tell(Event::Auth(AuthQuestion {
+            token,
+            mechanism,
+            initial,
+        }));
+    }
+
+    /// Reads one SASL response; false where there is none.
+    pub(super) fn read_sasl(&mut self) -> bool {
+        let limit = self.config.limits.auth_line;
+        let Some(line) = self.lines.read(&mut self.input, limit) else {
+            return false;
+        };
+        let response = match line {
+            Ok(line) if line.as_ref() == b"*" => {
+                self.go(Step::AuthOver);
+                self.tell(Event::AuthCancelled);
+                self.auth_failed(standard::AUTH_CANCELLED);
+                return true;
+            }
+            Ok(line) => base64::decode(&line).map_err(|_| standard::AUTH_BAD_BASE64),
+            Err(LineError::TooLong) => Err(standard::AUTH_LINE_TOO_LONG),
+            Err(_) => Err(standard::AUTH_BAD_BASE64),
+        };
+        match response {
+            Ok(octets) => {
+                self.go(Step::Response);
+                let token = self.ask();
+                let response = octets.into();
+                self.tell(Event::AuthResponse(AuthResponseQuestion {
+                    token,
+                    response,
+                }));
+            }
+            Err(reply) => {
+                self.go(Step::AuthOver);
+                self.tell(Event::PeerFault(PeerError::Base64));
+                self.auth_failed(reply);
+            }
+        }
+        true
+    }
+
+    /// Answers a SASL exchange that failed, and counts it.
+    pub(super) fn auth_failed(&mut self, reply: StaticReply) {
+        self.auth_attempts = self.auth_attempts.saturating_add(1);
+        self.reply(reply);
+        if self.auth_attempts > self.config.limits.auth_attempts {
+            self.tell(Event::PeerFault(PeerError::TooManyAuthAttempts));
+            self.close(Some(standard::TOO_MANY_ERRORS.into()), Ending::Closed);
+        }
+    }
+
+    fn starttls(&mut self) {
+        if !self.config.offers.starttls {
+            return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
+        }
+        if self.peer.tls || self.phase.after(Step::StartTls).is_none() {
+            return self.fault(PeerError::BadSequence, standard::BAD_SEQUENCE);
+        }
+        if !self.input.is_empty() {
+            // RFC 3207 §6, CVE-2011-0411: what stands behind STARTTLS could be anybody's.
+            self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+            return self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
+        }
+        self.go(Step::StartTls);
+        let token = self.ask();
+        self.tell(Event::StartTls(StartTlsQuestion { token }));
+    }
+}
+
+fn declared(own: &[Bytes], parameter: &Parameter<'_>) -> bool {
+    own.iter().any(|keyword| parameter.is(keyword))
+}
+
+/// Verbs of extensions that this session never offers, whatever stands behind them.
+fn is_unoffered(line: &[u8]) -> bool {
+    let verb = line.split(|octet| matches!(octet, b' ' | b'\t')).next();
+    let verb = verb.unwrap_or_default();
+    [&b"RDLV"[..], b"CONT", b"DETA", b"RESUME"]
+        .iter()
+        .any(|unoffered| verb.eq_ignore_ascii_case(unoffered))
+}
+
+// Stand for lines that could not be read, also while they wait: no real line holds a NUL.
+const TOO_LONG: &[u8] = b"\0too long";
+const FORBIDDEN_OCTET: &[u8] = b"\0";
+
+const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
+    let (class, subject, detail) = enhanced;
+    if let Some(code) = ReplyCode::new(code) {
+        let enhanced = EnhancedCode::new(class, subject, detail);
+        if let Ok(reply) = StaticReply::new(code, enhanced, text) {
+            return reply;
+        }
+    }
+    standard::TRANSACTION_FAILED
+}
+
+const HELP: StaticReply = fixed(214, (2, 0, 0), "See RFC 5321 and RFC 1845");
+const NON_ASCII_SENDER: StaticReply = fixed(550, (5, 6, 7), "Non-ASCII sender needs SMTPUTF8");
+const NON_ASCII_RECIPIENT: StaticReply =
+    fixed(553, (5, 6, 7), "Non-ASCII recipient needs SMTPUTF8");

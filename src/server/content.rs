@@ -1,0 +1,532 @@
+//! Content on its way in: by DATA, by chunks, or to be drained.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+use super::event::{EndOfDataQuestion, Ending, Event};
+use super::state::{Phase, Step};
+use super::{AwaitQuestion, ServerSession};
+use crate::checkpoint::EndOutcome;
+use crate::command::Body;
+use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
+use crate::error::PeerError;
+use crate::offset::OctetOffset;
+use crate::reply::{Reply, ReplyCode, standard};
+use crate::time::Timestamp;
+
+/// The command that the content comes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DataCommand {
+    Data,
+    Chunk { size: u64, last: bool },
+    Burl { url: Bytes, last: bool },
+}
+
+/// Octets of a refused chunk: they are read as what they were sent as, and thrown away.
+#[derive(Debug)]
+pub(super) struct Drain {
+    left: u64,
+    error: PeerError,
+    reply: Reply,
+}
+
+impl Drain {
+    pub(super) fn new(size: u64, error: PeerError, reply: Reply) -> Self {
+        Self {
+            left: size,
+            error,
+            reply,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    Data(DotDecoder),
+    Chunks {
+        checker: ContentChecker,
+        left: u64,
+        last: bool,
+    },
+}
+
+/// What comes in between a data command and the end of the data.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) command: Option<DataCommand>,
+    source: Option<Source>,
+    /// Waits for the caller.
+    batch: Vec<Bytes>,
+    batch_octets: u64,
+    told: bool,
+    /// The last octet handed out is a CR, which may yet turn out to be bare.
+    after_cr: bool,
+    /// The rest is drained and answered so.
+    refusal: Option<(Option<PeerError>, Reply)>,
+    last_record: OctetOffset,
+    window_start: Timestamp,
+    window_octets: u64,
+}
+
+impl Content {
+    pub(super) fn is_data(&self) -> bool {
+        self.command == Some(DataCommand::Data)
+    }
+
+    pub(super) fn batch_is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    pub(super) fn fail(&mut self, reply: Reply) {
+        self.batch.clear();
+        self.batch_octets = 0;
+        self.refusal = Some((None, reply));
+    }
+
+    pub(super) fn offset(&self) -> OctetOffset {
+        match &self.source {
+            None => OctetOffset::default(),
+            Some(Source::Data(decoder)) => decoder.offset(),
+            Some(Source::Chunks { checker, .. }) => checker.offset(),
+        }
+    }
+
+    fn faults(&self, whole: bool) -> Faults {
+        match &self.source {
+            None => Faults::default(),
+            Some(Source::Data(decoder)) => decoder.faults(),
+            Some(Source::Chunks { checker, .. }) if whole => checker.finish(),
+            Some(Source::Chunks { checker, .. }) => checker.faults(),
+        }
+    }
+
+    /// How much of what was handed out may be announced: up to a line start with DATA; with
+    /// chunks anything, but a CR at the end waits for the octet that tells whether it is bare.
+    fn announceable(&self) -> OctetOffset {
+        match &self.source {
+            None => OctetOffset::default(),
+            Some(Source::Data(decoder)) => decoder.line_start_offset(),
+            Some(Source::Chunks { checker, .. }) => {
+                let octets = checker.offset().get();
+                octets.saturating_sub(u64::from(self.after_cr)).into()
+            }
+        }
+    }
+}
+
+impl ServerSession {
+    /// Takes the content that is ready: appends it to `content` and tells its place in the
+    /// message, in SMTP canonical form. `None` where none is ready.
+    ///
+    /// Long runs share the memory of the input, short ones are copied together.
+    pub fn poll_content(&mut self, content: &mut Vec<Bytes>) -> Option<Range<OctetOffset>> {
+        if self.content.batch.is_empty() {
+            return None;
+        }
+        let end = self.content.offset();
+        let start = OctetOffset::from(end.get().saturating_sub(self.content.batch_octets));
+        if let Some(last) = self.content.batch.last() {
+            self.content.after_cr = last.last() == Some(&b'\r');
+        }
+        content.append(&mut self.content.batch);
+        self.content.batch_octets = 0;
+        self.content.told = false;
+        let length = self.content.announceable();
+        let faults = self.content.faults(false).before(length);
+        self.transaction.progress(length, faults);
+        let grown = length.get().saturating_sub(self.content.last_record.get());
+        let due = self
+            .config
+            .checkpoint_every
+            .is_some_and(|every| grown >= every);
+        if due {
+            if let Some(record) = self.transaction.snapshot() {
+                self.content.last_record = length;
+                self.tell(Event::CheckpointDue(record));
+            }
+        }
+        Some(start..end)
+    }
+
+    /// The data command is accepted: content may come.
+    pub(super) fn begin_content(&mut self) {
+        let start = self.transaction.length();
+        let Some(command) = self.content.command.take() else {
+            return;
+        };
+        if self.content.source.is_none() {
+            self.content.last_record = start;
+            self.content.window_start = self.now;
+            self.content.window_octets = 0;
+        } else if self.rate_is_too_low() {
+            // Chunks that come one by one, each at once, are never waited for.
+            self.tell(Event::PeerFault(PeerError::TooSlow));
+            return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+        }
+        match command {
+            DataCommand::Data => {
+                self.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
+                self.go(Step::Data);
+                let reply = self.data_reply(start);
+                self.reply(reply);
+            }
+            DataCommand::Chunk { size, last } => {
+                let checker = self.take_checker(start);
+                self.content.source = Some(Source::Chunks {
+                    checker,
+                    left: size,
+                    last,
+                });
+                self.go(Step::Chunk);
+            }
+            DataCommand::Burl { url, last } => {
+                let checker = self.take_checker(start);
+                self.content.source = Some(Source::Chunks {
+                    checker,
+                    left: 0,
+                    last,
+                });
+                if self.transaction.is_complete() {
+                    // Its content would stand behind the end.
+                    let octets = start.get().saturating_add(1);
+                    self.go(Step::BurlAsk);
+                    self.burl_stored(octets, last);
+                } else {
+                    self.ask_burl(url, last);
+                }
+            }
+        }
+    }
+
+    /// The checker of the chunks so far, or one that begins at `start`.
+    fn take_checker(&mut self, start: OctetOffset) -> ContentChecker {
+        match self.content.source.take() {
+            Some(Source::Chunks { checker, .. }) => checker,
+            _ => ContentChecker::starting_at(start, None),
+        }
+    }
+
+    /// 354, with what RFC 1845 §5 says in it where a record is kept.
+    fn data_reply(&self, start: OctetOffset) -> Reply {
+        if self.transaction.is_restart() {
+            let text =
+                alloc::format!("Send previously checkpointed message starting at octet {start}");
+            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text.as_bytes());
+        }
+        if self.transaction.generation().is_some() {
+            const TEXT: &[u8] = b"Send checkpointed message, ending in CRLF.CRLF";
+            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, TEXT);
+        }
+        standard::START_MAIL_INPUT.into()
+    }
+
+    /// The data command is refused; the transaction stands, but a refused chunk spoils it.
+    pub(super) fn refuse_data(&mut self, reply: Reply) {
+        match self.content.command.take() {
+            Some(DataCommand::Chunk { size, last }) => {
+                self.spoil(last);
+                self.drain = Some(Drain::new(size, PeerError::BadSequence, reply));
+            }
+            Some(DataCommand::Burl { last, .. }) => {
+                self.spoil(last);
+                self.refuse(reply);
+            }
+            Some(DataCommand::Data) | None => {
+                self.go(Step::DataRefused);
+                self.refuse(reply);
+            }
+        }
+    }
+
+    /// A chunk, or the content of a URL, is refused: nothing of the transaction can be completed.
+    pub(super) fn refuse_chunk(&mut self, reply: Reply, last: bool) {
+        self.spoil(last);
+        self.refuse(reply);
+    }
+
+    /// Throws away octets of a refused chunk; false where more have to come.
+    pub(super) fn drain_chunk(&mut self) -> bool {
+        let Some(drain) = &mut self.drain else {
+            return false;
+        };
+        let here = (self.input.len() as u64).min(drain.left);
+        self.input
+            .advance(usize::try_from(here).unwrap_or(self.input.len()));
+        drain.left -= here;
+        if here > 0 {
+            self.since = self.now;
+        }
+        if drain.left > 0 {
+            return false;
+        }
+        if let Some(drain) = self.drain.take() {
+            // A refusal by the caller has been told to nobody else.
+            if drain.error == PeerError::BadSequence && drain.reply.code().get() != 503 {
+                self.refuse(drain.reply);
+            } else {
+                self.fault(drain.error, drain.reply);
+            }
+        }
+        true
+    }
+
+    /// How many octets of content may be taken now: the rest of the batch, within the size limit.
+    /// `None` where the limit is reached.
+    fn room(&self) -> Option<usize> {
+        let batch = self.config.limits.content_batch.max(1);
+        if self.content.refusal.is_some() || self.transaction.is_complete() {
+            return Some(batch);
+        }
+        let Some(limit) = self.config.limits.message_size else {
+            return Some(batch);
+        };
+        match limit.saturating_sub(self.content.offset().get()) {
+            0 => None,
+            left => Some(usize::try_from(left).map_or(batch, |left| left.min(batch))),
+        }
+    }
+
+    /// Takes in content; false where more has to come, or the caller has to take what is there.
+    pub(super) fn receive(&mut self) -> bool {
+        if !self.content.batch.is_empty() {
+            if !self.content.told {
+                self.content.told = true;
+                self.tell(Event::Content);
+                return true;
+            }
+            return false;
+        }
+        let room = self.room();
+        let before = self.content.offset();
+        let unread = self.input.len();
+        let ended = match &mut self.content.source {
+            Some(Source::Data(decoder)) => {
+                let status = decoder.decode_batch(
+                    &mut self.input,
+                    &mut self.content.batch,
+                    room.unwrap_or(1),
+                );
+                status == DecodeStatus::End
+            }
+            Some(Source::Chunks { checker, left, .. }) => {
+                let octets = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(self.input.len())
+                    .min(room.unwrap_or(1));
+                if octets > 0 {
+                    let chunk = self.input.split_to(octets);
+                    checker.check(&chunk);
+                    *left -= octets as u64;
+                    self.content.batch.push(chunk);
+                }
+                *left == 0
+            }
+            None => return false,
+        };
+        let read = unread - self.input.len();
+        if read > 0 {
+            self.since = self.now;
+            self.content.window_octets += read as u64;
+        }
+        let octets = self.content.offset().get() - before.get();
+        if octets > 0 && room.is_none() {
+            let refusal = (
+                Some(PeerError::MessageTooLarge),
+                standard::MESSAGE_TOO_BIG.into(),
+            );
+            self.content.refusal = Some(refusal);
+        }
+        if self.content.refusal.is_some() || self.transaction.is_complete() {
+            self.content.batch.clear();
+        } else {
+            self.content.batch_octets = octets;
+        }
+        if !self.content.batch.is_empty() {
+            return true;
+        }
+        if ended {
+            self.end_of_source();
+            return true;
+        }
+        read > 0
+    }
+
+    /// The end of the data with DATA, or of a chunk.
+    fn end_of_source(&mut self) {
+        let (chunk, last) = match &self.content.source {
+            Some(Source::Chunks { last, .. }) => (true, *last),
+            _ => (false, true),
+        };
+        if last {
+            return self.end_of_data();
+        }
+        if let Some((error, reply)) = self.content.refusal.take() {
+            self.spoil(false);
+            match error {
+                Some(error) => self.fault(error, reply),
+                None => self.refuse(reply),
+            }
+        } else if self.transaction.is_complete()
+            && self.content.offset() != self.transaction.length()
+        {
+            self.spoil(false);
+            self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
+        } else if chunk {
+            self.go(Step::ChunkDone);
+            self.reply(standard::CHUNK_OK);
+        }
+    }
+
+    /// The content of a URL is stored.
+    pub(super) fn burl_stored(&mut self, octets: u64, last: bool) {
+        let end = self.content.offset().get().saturating_add(octets);
+        let faults = self.content.faults(false);
+        if !self.transaction.is_complete() {
+            self.transaction.progress(end.into(), faults);
+            self.content.after_cr = false;
+        }
+        self.content.source = Some(Source::Chunks {
+            checker: ContentChecker::starting_at(end.into(), None),
+            left: 0,
+            last,
+        });
+        let limit = self.config.limits.message_size;
+        if limit.is_some_and(|limit| end > limit) {
+            let reply = standard::MESSAGE_TOO_BIG.into();
+            self.content.refusal = Some((Some(PeerError::MessageTooLarge), reply));
+        }
+        self.end_of_source();
+    }
+
+    fn end_of_data(&mut self) {
+        let total = self.content.offset();
+        if let Some((error, reply)) = self.content.refusal.take() {
+            return self.refuse_message(error, &reply);
+        }
+        if !self.transaction.is_complete() {
+            let faults = self.content.faults(true);
+            self.transaction.progress(self.transaction.length(), faults);
+            if let Some(fault) = self.fault_to_refuse() {
+                let reply = self.config.fault_reply.clone();
+                return self.refuse_message(Some(fault), &reply);
+            }
+        }
+        match self.transaction.end(total) {
+            EndOutcome::Decide => self.decide(),
+            EndOutcome::Await => {
+                self.go(Step::Await);
+                let Some(key) = self.transaction.key().cloned() else {
+                    return;
+                };
+                let token = self.ask();
+                self.tell(Event::AwaitDecision(AwaitQuestion { token, key }));
+            }
+            EndOutcome::Retained {
+                completion,
+                discard,
+            } => {
+                if let Some(discard) = discard {
+                    self.tell(Event::Discard(discard));
+                }
+                self.give_final_replies(&completion.replies);
+            }
+            EndOutcome::ContentAfterEnd => {
+                self.tell(Event::TransactionEnded);
+                self.end_transaction();
+                self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
+            }
+        }
+    }
+
+    /// A fault in the content, of this attempt or an earlier one, that the policy refuses.
+    fn fault_to_refuse(&self) -> Option<PeerError> {
+        // RFC 3030 §3: with BINARYMIME every octet is content.
+        if self.transaction.envelope().mail().body == Some(Body::BinaryMime) {
+            return None;
+        }
+        let fault = self.transaction.faults().refused_by(self.config.faults)?;
+        Some(match fault.kind {
+            FaultKind::BareCr => PeerError::BareCrInContent,
+            FaultKind::BareLf => PeerError::BareLfInContent,
+            FaultKind::Nul => PeerError::NulInContent,
+        })
+    }
+
+    /// The final reply to content that is refused for what it is: no decision is asked for.
+    fn refuse_message(&mut self, error: Option<PeerError>, reply: &Reply) {
+        if let Some(error) = error {
+            if let Some(discard) = self.transaction.refuse() {
+                self.tell(Event::Discard(discard));
+            }
+            self.tell(Event::ContentRefused(error));
+        } else {
+            // The caller's store failed: what it has is still good.
+            self.tell(Event::TransactionEnded);
+        }
+        for _ in 0..self.transaction.expected_replies() {
+            self.reply(reply.clone());
+        }
+        self.end_transaction();
+    }
+
+    /// All data is in: asks for the decision.
+    pub(super) fn decide(&mut self) {
+        self.go(Step::Decide);
+        let size = self.transaction.length();
+        let record = self.transaction.snapshot();
+        let decision = self.transaction.key().cloned().zip(record);
+        let token = self.ask();
+        self.tell(Event::EndOfData(EndOfDataQuestion {
+            token,
+            decision,
+            size,
+        }));
+    }
+
+    /// When content has to have come.
+    pub(super) fn content_deadline(&self) -> Timestamp {
+        let idle = self.since + self.config.timeouts.content;
+        match self.config.data_rate {
+            Some(rate) => idle.min(self.content.window_start + rate.window),
+            None => idle,
+        }
+    }
+
+    pub(super) fn content_time_out(&mut self) {
+        // A caller that does not take what is there is not the peer's fault.
+        if !self.content.batch.is_empty() {
+            self.since = self.now;
+            self.content.window_start = self.now;
+            self.content.window_octets = 0;
+            return;
+        }
+        let error = if self.now >= self.since + self.config.timeouts.content {
+            PeerError::TimedOut
+        } else if self.rate_is_too_low() {
+            PeerError::TooSlow
+        } else {
+            return;
+        };
+        debug_assert_eq!(self.phase, Phase::Content);
+        self.tell(Event::PeerFault(error));
+        self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+    }
+
+    /// Whether too little came within a window that is over; where enough came, the next begins.
+    fn rate_is_too_low(&mut self) -> bool {
+        let Some(rate) = self.config.data_rate else {
+            return false;
+        };
+        if self.now < self.content.window_start + rate.window {
+            return false;
+        }
+        let too_low = self.content.window_octets < rate.octets;
+        if !too_low {
+            self.content.window_start = self.now;
+            self.content.window_octets = 0;
+        }
+        too_low
+    }
+}

@@ -1,0 +1,729 @@
+//! The server session: the whole SMTP or LMTP dialogue as a state machine.
+//!
+//! Layer 4. Octets and time go in, octets and events come out; the caller owns the transport, the
+//! clock and the store. Methods are of four families:
+//!
+//! * **getters**;
+//! * **`handle_*`**: from the world to the session ([input](ServerSession::handle_input),
+//!   [end of input](ServerSession::handle_eof), [a broken
+//!   transport](ServerSession::handle_disconnect), [time](ServerSession::handle_timeout),
+//!   [TLS](ServerSession::handle_tls));
+//! * **verbs**: from the caller to the session (`answer_*`, [`fail_content`], [`shutdown`],
+//!   [`supersede`], [`amend_peer`], [`transmitted`]);
+//! * **`poll_*`**: from the session to the caller ([events](ServerSession::poll_event),
+//!   [content](ServerSession::poll_content), [the next deadline](ServerSession::poll_timeout)).
+//!
+//! # Durability
+//!
+//! What the caller makes durable, before which answer:
+//!
+//! | before | durable |
+//! | --- | --- |
+//! | a claim that found a partial record ([`MailAnswer::Accept`]) | its content up to [`Record::length`], envelope and replies; the claim itself may live in memory on one host |
+//! | storing the record of [`Event::CheckpointDue`] or [`Event::Interrupted`] | the content taken so far, synced |
+//! | [`EndOfDataAnswer::Decided`] with any 2yz | the message **and** the completion record ([`Record::complete`]), together or one derivable from the other, committed once by compare-and-set on the key |
+//!
+//! Everything else may be lazy or lost: 354 vouches for nothing; losing a partial record, or the
+//! news of it, costs retransmission only; [`Event::Discard`] is advice. In the common case of a
+//! message that is never interrupted there is one claim at MAIL, in memory, and no write before
+//! the commit.
+//!
+//! What a crash may lose, and what then happens:
+//!
+//! | crash | found at the restart | the client sends |
+//! | --- | --- | --- |
+//! | before any record | nothing: 250 | the whole message |
+//! | after a record, content growing | the record: `355 <length>` | the rest |
+//! | while the decision runs | the last partial record, or nothing | the rest, or an empty data command; the decision begins anew |
+//! | after the commit, before the reply | the completion record: `355 <size>` | an empty data command, and gets the stored reply |
+//!
+//! After a failed fsync call [`fail_content`] and drop the octets since the last good one: no
+//! later fsync vouches for them. Two sessions meet on one key at the claim: the later one fences
+//! the earlier, whose store operations are refused from then on; tell the earlier session with
+//! [`supersede`], or let it find out. Several hosts meet at the compare-and-set of the commit.
+//!
+//! # The loop
+//!
+//! The order in which events, content, output and time-outs are drained does not change the
+//! outcome; dropping the session at any point is a cut connection.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use bytes::Bytes;
+//! use smtp_checkpoint::checkpoint::Claim;
+//! use smtp_checkpoint::reply::standard as reply;
+//! use smtp_checkpoint::server::{
+//!     EndOfDataAnswer, Event, MailAnswer, Peer, ServerConfig, ServerSession,
+//! };
+//! use smtp_checkpoint::time::Timestamp;
+//!
+//! let config = ServerConfig::builder("mx.example.net").checkpoint(false).build()?;
+//! let now = Timestamp::ORIGIN; // in a real loop: origin.elapsed()
+//! let mut smtp = ServerSession::new(Arc::new(config), Peer::at(b"192.0.2.7"), now);
+//! // In the place of a transport: what it reads, and what was written to it.
+//! let mut reads = [
+//!     &b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"[..],
+//!     &b"Hello\r\n.\r\nQUIT\r\n"[..],
+//! ].into_iter();
+//! let (mut input, mut message, mut written) = (Bytes::new(), Vec::new(), Vec::new());
+//! 'session: loop {
+//!     smtp.handle_input(now, &mut input);
+//!     while let Some(event) = smtp.poll_event() {
+//!         match event {
+//!             Event::Mail(question) => {
+//!                 smtp.answer_mail(now, question, MailAnswer::accept(Claim::Unrecorded))?;
+//!             }
+//!             Event::Rcpt(question) => {
+//!                 smtp.answer_rcpt(now, question, reply::RECIPIENT_OK)?;
+//!             }
+//!             Event::Content => {
+//!                 smtp.poll_content(&mut message); // write it to the spool
+//!             }
+//!             Event::EndOfData(question) => {
+//!                 // scan, sync, and only then:
+//!                 let verdict = reply::MESSAGE_ACCEPTED.into();
+//!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;
+//!             }
+//!             Event::Finished(_) => break 'session,
+//!             _ => {}
+//!         }
+//!     }
+//!     if let Some(octets) = smtp.take_output() {
+//!         written.extend_from_slice(&octets);
+//!         smtp.transmitted(now, octets.len())?;
+//!     } else if smtp.wants_input() {
+//!         match reads.next() {
+//!             Some(octets) => input = Bytes::from_static(octets),
+//!             None => smtp.handle_eof(now),
+//!         }
+//!     }
+//! }
+//! assert_eq!(message.concat(), b"Hello\r\n");
+//! assert!(written.ends_with(b"221 2.0.0 Closing the connection\r\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`fail_content`]: ServerSession::fail_content
+//! [`shutdown`]: ServerSession::shutdown
+//! [`supersede`]: ServerSession::supersede
+//! [`amend_peer`]: ServerSession::amend_peer
+//! [`transmitted`]: ServerSession::transmitted
+//! [`Record::length`]: crate::checkpoint::Record::length
+//! [`Record::complete`]: crate::checkpoint::Record::complete
+
+mod answer;
+mod command;
+mod config;
+mod content;
+mod event;
+mod state;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub use answer::Answer;
+pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
+pub use event::{
+    AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
+    AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
+    CommandAnswer, CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
+    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
+    MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
+};
+
+use self::content::{Content, Drain};
+use self::state::{Phase, Step};
+use crate::checkpoint::{Identity, Scope, Transaction, TransactionKey};
+use crate::error::{PeerError, UsageError};
+use crate::line::LineReader;
+use crate::output::{Output, Position};
+use crate::reply::{Reply, standard};
+use crate::time::Timestamp;
+use crate::token::{Token, Tokens};
+
+/// What the caller knows of the other end of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// The address, in a form of the caller's choice that is always the same for the same host.
+    /// Part of the key of a transaction where there is no better identity.
+    pub address: Bytes,
+    /// TLS is in use from the start (RFC 8314), or has been negotiated.
+    pub tls: bool,
+    /// The identity of the TLS client certificate, where the caller trusts it.
+    pub tls_client: Option<Bytes>,
+    /// The identity that AUTH established, or that the caller knows otherwise.
+    pub authenticated: Option<Bytes>,
+}
+
+impl Peer {
+    /// A peer at this address, in clear and not authenticated.
+    #[must_use]
+    pub fn at(address: &[u8]) -> Self {
+        Self {
+            address: Bytes::copy_from_slice(address),
+            ..Self::default()
+        }
+    }
+}
+
+/// A question that waits for its answer.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    number: u64,
+    since: Timestamp,
+}
+
+/// The reply to one RCPT of a pipelined group: replies keep the order of the commands.
+#[derive(Debug)]
+enum Slot {
+    Open(Asked),
+    Answered(Reply),
+}
+
+/// One SMTP or LMTP connection, seen from the server. See the [module](self).
+#[derive(Debug)]
+pub struct ServerSession {
+    config: Arc<ServerConfig>,
+    peer: Peer,
+    tokens: Tokens,
+    phase: Phase,
+    /// The latest time that the caller told.
+    now: Timestamp,
+    /// When the present wait began.
+    since: Timestamp,
+
+    input: Bytes,
+    eof: bool,
+    /// Writing failed: nothing will be transmitted any more.
+    broken: bool,
+    lines: LineReader,
+    /// A command that waits until all recipients are answered.
+    held: Option<Bytes>,
+    output: Output,
+    events: VecDeque<Event>,
+
+    /// The question that the phase waits for.
+    asked: Option<Asked>,
+    aside: Option<Asked>,
+    abandon: Option<Asked>,
+    recipients: VecDeque<Slot>,
+
+    hello: Bytes,
+    /// EHLO or LHLO, so that extensions are in force.
+    extended: bool,
+    transaction: Transaction,
+    content: Content,
+    drain: Option<Drain>,
+    /// Where the last 355 ends in the output.
+    offset_told: Position,
+    /// Completion records whose replies have been written up to a position.
+    completed: Vec<(Position, TransactionKey)>,
+
+    errors: u32,
+    idle_commands: u32,
+    auth_attempts: u32,
+    ending: Option<Ending>,
+    shutdown: Option<Timestamp>,
+}
+
+impl ServerSession {
+    /// A session on a new connection. Its first event or output is the greeting.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>, peer: Peer, now: Timestamp) -> Self {
+        let transaction = match config.protocol {
+            Protocol::Smtp => Transaction::default(),
+            Protocol::Lmtp => Transaction::lmtp(),
+        };
+        let mut session = Self {
+            config,
+            peer,
+            tokens: Tokens::default(),
+            phase: Phase::Connecting,
+            now,
+            since: now,
+            input: Bytes::new(),
+            eof: false,
+            broken: false,
+            lines: LineReader::new(),
+            held: None,
+            output: Output::default(),
+            events: VecDeque::new(),
+            asked: None,
+            aside: None,
+            abandon: None,
+            recipients: VecDeque::new(),
+            hello: Bytes::new(),
+            extended: false,
+            transaction,
+            content: Content::default(),
+            drain: None,
+            offset_told: Position::default(),
+            completed: Vec::new(),
+            errors: 0,
+            idle_commands: 0,
+            auth_attempts: 0,
+            ending: None,
+            shutdown: None,
+        };
+        if session.config.ask_connection {
+            let token = session.ask();
+            session.tell(Event::Connection(ConnectionQuestion { token }));
+        } else {
+            session.greet();
+        }
+        session
+    }
+
+    // ---- getters ----
+
+    /// What is known of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The argument of the last EHLO, HELO or LHLO, octet for octet; empty before the first.
+    #[must_use]
+    pub fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
+    /// The transaction: its envelope and key. Without a transaction, that of the last one until it
+    /// is forgotten.
+    #[must_use]
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// Whether the session has read what it was given and would take more. False while it waits
+    /// for an answer, for the output to be transmitted or for its content to be taken.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.input.is_empty() && !self.eof && !matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+
+    /// What is left of the input, for a protocol that takes over from here.
+    #[must_use]
+    pub fn unread_input(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// Whether [`Event::Finished`] has been told.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Closed && self.events.is_empty()
+    }
+
+    // ---- handle_*: from the world to the session ----
+
+    /// Octets came. The session takes all of `input` if it has read what it had, nothing
+    /// otherwise: what it leaves, pass again. It shares the memory of `input` until it has read it.
+    pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
+        self.now = self.now.max(now);
+        if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
+            input.clear();
+        } else if self.input.is_empty() {
+            self.input = core::mem::take(input);
+        }
+    }
+
+    /// The peer will send nothing more. What came before is still read; then the connection counts
+    /// as lost, unless QUIT was the last of it.
+    pub fn handle_eof(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.eof = true;
+    }
+
+    /// The transport failed: nothing can be read or transmitted any more.
+    pub fn handle_disconnect(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.eof = true;
+        self.broken = true;
+    }
+
+    /// Time has passed. Does nothing before the deadline that
+    /// [`poll_timeout`](Self::poll_timeout) tells.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.time_out();
+        }
+    }
+
+    /// The handshake that [`Event::TlsHandover`] asked for is over. The session is as new: the
+    /// client says EHLO again.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::OutOfTurn`] where no handshake was asked for.
+    pub fn handle_tls(&mut self, now: Timestamp, outcome: TlsOutcome) -> Result<(), UsageError> {
+        self.now = self.now.max(now);
+        if self.phase != Phase::TlsHandshake {
+            return Err(UsageError::OutOfTurn);
+        }
+        match outcome {
+            TlsOutcome::Established { client } => {
+                self.go(Step::TlsDone);
+                self.peer.tls = true;
+                self.peer.tls_client = client;
+                self.peer.authenticated = None;
+                self.hello = Bytes::new();
+                self.extended = false;
+                self.lines = LineReader::new();
+            }
+            TlsOutcome::Failed => self.end(Ending::Lost),
+        }
+        Ok(())
+    }
+
+    // ---- verbs ----
+
+    /// Sets what is known of the peer, for instance an identity that a proxy told. It counts from
+    /// the next MAIL on.
+    pub fn amend_peer(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
+    /// The server is going down: 421 where that is legal, at once or, while a decision is open,
+    /// behind its final reply. An interrupted transaction is told with [`Event::Interrupted`].
+    pub fn shutdown(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.shutdown.is_none() {
+            self.shutdown = Some(self.now + self.config.timeouts.shutdown);
+        }
+        let waits = matches!(
+            self.phase,
+            Phase::Deciding | Phase::Awaiting | Phase::TlsReply | Phase::TlsHandshake
+        );
+        if !waits {
+            self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
+        }
+    }
+
+    /// Another session has claimed the key of this one's transaction: 421 4.3.0, and never a final
+    /// 2yz. A decision under way goes on; it belongs to the record.
+    pub fn supersede(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.phase.in_transaction() {
+            // What the store would be told is refused there: it is outdated.
+            self.transaction.clear();
+            self.close(Some(standard::FENCED.into()), Ending::Closed);
+        }
+    }
+
+    // ---- poll_*: from the session to the caller ----
+
+    /// The next event; `None` until something is handled or answered.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if !self.advance() {
+                return None;
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` once the session is over.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let timeouts = &self.config.timeouts;
+        let wait = match self.phase {
+            Phase::Closed => return None,
+            Phase::Closing | Phase::TlsReply => timeouts.closing,
+            Phase::TlsHandshake => timeouts.handshake,
+            Phase::Sasl => timeouts.command,
+            Phase::Content => return Some(self.content_deadline()),
+            Phase::Deciding | Phase::Awaiting => {
+                return Some(match (self.abandon, self.shutdown) {
+                    (Some(asked), _) => asked.since + timeouts.abandon,
+                    (None, Some(shutdown)) => shutdown.min(self.since + timeouts.decision),
+                    (None, None) => self.since + timeouts.decision,
+                });
+            }
+            Phase::Connecting
+            | Phase::HelloAsked
+            | Phase::MailAsked
+            | Phase::DataAsked
+            | Phase::BurlAsked
+            | Phase::SaslAsked
+            | Phase::TlsAsked => timeouts.question,
+            Phase::Greeted
+            | Phase::Ready
+            | Phase::Envelope
+            | Phase::BetweenChunks
+            | Phase::Spoiled => {
+                let open = self.recipients.iter().find_map(|slot| match slot {
+                    Slot::Open(asked) => Some(*asked),
+                    Slot::Answered(_) => None,
+                });
+                return Some(match open.or(self.aside) {
+                    Some(asked) => asked.since + timeouts.question,
+                    None => self.since + timeouts.command,
+                });
+            }
+        };
+        Some(self.since + wait)
+    }
+
+    /// Output that waits for the transport, lent. Report what it took with
+    /// [`transmitted`](Self::transmitted).
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.output.lent()
+    }
+
+    /// Output that waits for the transport, moved out. Report it with
+    /// [`transmitted`](Self::transmitted) once the transport has taken it.
+    pub fn take_output(&mut self) -> Option<Bytes> {
+        self.output.take()
+    }
+
+    /// The transport took this many octets of the output.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::TransmittedTooMuch`] for more than there were.
+    pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
+        self.now = self.now.max(now);
+        self.output.transmitted(octets)
+    }
+
+    // ---- inside ----
+
+    /// One step; false where the session waits for the world or the caller.
+    fn advance(&mut self) -> bool {
+        if self.broken {
+            self.output.discard();
+        }
+        let moved = match self.phase {
+            Phase::Closed => return false,
+            Phase::Closing => {
+                if self.output.pending() == 0 {
+                    let ending = self.ending.unwrap_or(Ending::Closed);
+                    self.end(ending);
+                    return true;
+                }
+                if self.broken {
+                    self.end(Ending::Lost);
+                    return true;
+                }
+                return false;
+            }
+            Phase::TlsReply => {
+                if !self.input.is_empty() {
+                    self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+                    self.close(None, Ending::Silent);
+                    return true;
+                }
+                if self.output.pending() == 0 {
+                    self.go(Step::TlsTransmitted);
+                    self.tell(Event::TlsHandover);
+                    return true;
+                }
+                false
+            }
+            // What the caller passes before the handshake is over came in clear.
+            Phase::TlsHandshake if !self.input.is_empty() => {
+                self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+                self.close(None, Ending::Silent);
+                return true;
+            }
+            Phase::Content => self.receive(),
+            Phase::Sasl => self.read_sasl(),
+            phase if phase.reads_commands() => self.read_command(),
+            _ => false,
+        };
+        if moved {
+            return true;
+        }
+        let unread = !self.input.is_empty() || self.held.is_some();
+        let waits_for_caller = self.phase == Phase::Content && !self.content.batch_is_empty();
+        if self.eof && (self.broken || !unread) && !waits_for_caller {
+            self.lose();
+            return true;
+        }
+        false
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Takes a step that the table has. One that it has not is an error of this crate, which
+    /// changes nothing.
+    fn go(&mut self, step: Step) {
+        match self.phase.after(step) {
+            Some(phase) => {
+                self.phase = phase;
+                self.since = self.now;
+            }
+            None => debug_assert!(false, "{step:?} in {:?}", self.phase),
+        }
+    }
+
+    /// Opens the question that the phase waits for.
+    fn ask(&mut self) -> Token {
+        let token = self.tokens.issue();
+        self.asked = Some(Asked {
+            number: token.number(),
+            since: self.now,
+        });
+        token
+    }
+
+    fn reply(&mut self, reply: impl Into<Reply>) {
+        let enhanced = self.extended && self.config.offers.enhanced_status_codes;
+        reply.into().encode(enhanced, self.output.buffer());
+    }
+
+    fn greet(&mut self) {
+        self.go(Step::Connected);
+        let config = Arc::clone(&self.config);
+        self.output.buffer().extend_from_slice(&config.greeting);
+    }
+
+    /// The peer broke a rule: answer, tell, count.
+    fn fault(&mut self, error: PeerError, reply: impl Into<Reply>) {
+        self.tell(Event::PeerFault(error));
+        self.errors = self.errors.saturating_add(1);
+        if self.errors > self.config.limits.errors {
+            self.tell(Event::PeerFault(PeerError::TooManyErrors));
+            self.close(Some(standard::TOO_MANY_ERRORS.into()), Ending::Closed);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// Refuses what a question asked; 421 ends the session.
+    fn refuse(&mut self, reply: Reply) {
+        if reply.code().get() == 421 {
+            self.close(Some(reply), Ending::Closed);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// What the key of a transaction is unique within, as things stand.
+    fn scope(&self) -> Scope<'_> {
+        let identity = match (&self.peer.authenticated, &self.peer.tls_client) {
+            (Some(identity), _) => Identity::Authenticated(identity),
+            (None, Some(identity)) => Identity::TlsClient(identity),
+            (None, None) => Identity::Host {
+                name: &self.hello,
+                address: &self.peer.address,
+            },
+        };
+        Scope {
+            identity,
+            tls: self.peer.tls,
+        }
+    }
+
+    /// Tells what to keep of a transaction that does not come to its end.
+    fn interrupt(&mut self) {
+        let receiving = matches!(
+            self.phase,
+            Phase::Content
+                | Phase::DataAsked
+                | Phase::BurlAsked
+                | Phase::BetweenChunks
+                | Phase::Spoiled
+        );
+        if receiving {
+            if let Some(record) = self.transaction.snapshot() {
+                self.tell(Event::Interrupted(record));
+            }
+        }
+        if self.phase.in_transaction() {
+            self.tell(Event::TransactionEnded);
+        }
+    }
+
+    /// Ends the dialogue: the reply, if any, is the last, and nothing is read any more.
+    fn close(&mut self, reply: Option<Reply>, ending: Ending) {
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+            return;
+        }
+        self.interrupt();
+        if let Some(reply) = reply {
+            self.reply(reply);
+        }
+        self.go(Step::Close);
+        self.ending = Some(ending);
+        self.forget();
+    }
+
+    /// The connection was lost: what is open gets no reply.
+    fn lose(&mut self) {
+        if self.phase == Phase::Deciding && self.transaction.generation().is_none() {
+            self.ask_abandon();
+        }
+        self.interrupt();
+        self.end(Ending::Lost);
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.go(Step::Closed);
+        self.output.discard();
+        self.forget();
+        self.tell(Event::Finished(ending));
+    }
+
+    /// Nothing that was asked can be answered any more, nothing that came is read.
+    fn forget(&mut self) {
+        self.asked = None;
+        self.aside = None;
+        self.abandon = None;
+        self.recipients.clear();
+        self.held = None;
+        self.input.clear();
+        self.drain = None;
+        self.content = Content::default();
+        self.lines = LineReader::new();
+    }
+
+    fn ask_abandon(&mut self) {
+        let token = self.tokens.issue();
+        self.abandon = Some(Asked {
+            number: token.number(),
+            since: self.now,
+        });
+        let key = match self.transaction.generation() {
+            Some(_) => self.transaction.key().cloned(),
+            None => None,
+        };
+        self.tell(Event::Abandon(AbandonQuestion { token, key }));
+    }
+
+    fn time_out(&mut self) {
+        match self.phase {
+            Phase::Closed => {}
+            Phase::Closing | Phase::TlsReply | Phase::TlsHandshake => {
+                self.tell(Event::PeerFault(PeerError::TimedOut));
+                self.end(Ending::Lost);
+            }
+            Phase::Content => self.content_time_out(),
+            Phase::Deciding if self.abandon.is_none() => self.ask_abandon(),
+            // Too late to stop it: any reply would promise too much (CP-21).
+            Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
+            phase if phase.reads_commands() && self.waits_for_peer() => {
+                self.tell(Event::PeerFault(PeerError::TimedOut));
+                self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+            }
+            Phase::Sasl => {
+                self.tell(Event::PeerFault(PeerError::TimedOut));
+                self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+            }
+            _ => self.close(Some(standard::FENCED.into()), Ending::Closed),
+        }
+    }
+
+    fn waits_for_peer(&self) -> bool {
+        self.recipients.is_empty() && self.aside.is_none()
+    }
+}
