@@ -124,8 +124,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use crate::protocol::Protocol;
 pub use answer::Answer;
-pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
+pub use config::{ConfigError, DataRate, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
     AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
