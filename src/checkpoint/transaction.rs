@@ -217,6 +217,8 @@ pub struct Transaction {
     length: OctetOffset,
     faults: Faults,
     all_in: bool,
+    /// Content was handed over that could not be stored.
+    failed: bool,
     per_recipient: bool,
 }
 
@@ -235,6 +237,7 @@ impl Default for Transaction {
             length: OctetOffset::default(),
             faults: Faults::default(),
             all_in: false,
+            failed: false,
             per_recipient: false,
         }
     }
@@ -292,10 +295,11 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
-        let same = record
-            .envelope
-            .mail()
-            .same_transaction(&self.envelope.mail());
+        let same = record.per_recipient == self.per_recipient
+            && record
+                .envelope
+                .mail()
+                .same_transaction(&self.envelope.mail());
         let basis = match record.state {
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
@@ -322,7 +326,6 @@ impl Transaction {
         self.transfer = Some(record.transfer);
         self.length = record.length;
         self.faults = record.faults;
-        self.per_recipient = record.per_recipient;
         MailOutcome::Restart(record.length)
     }
 
@@ -515,7 +518,8 @@ impl Transaction {
     pub fn snapshot(&mut self) -> Option<Box<Record>> {
         let generation = self.generation?;
         let transfer = self.transfer?;
-        if self.is_complete() || !self.confirmed || (self.length.get() == 0 && !self.all_in) {
+        let nothing = self.length.get() == 0 && !self.all_in;
+        if nothing || self.failed || !self.confirmed || self.is_complete() {
             return None;
         }
         self.owns_stored = true;
@@ -528,6 +532,12 @@ impl Transaction {
             per_recipient: self.per_recipient,
             state: RecordState::Partial,
         }))
+    }
+
+    /// Content that was handed over could not be stored (a failed write or fsync): what is stored
+    /// already stays, and no further record is made.
+    pub fn fail(&mut self) {
+        self.failed = true;
     }
 
     fn discard(&mut self) -> Option<Discard> {

@@ -66,6 +66,17 @@ impl ServerSession {
         current
     }
 
+    /// Whether the verdict has the final replies that are owed. A stale one is not looked at.
+    fn check_verdict(&self, token: &Token, verdict: &Verdict) -> Result<(), UsageError> {
+        let current = self
+            .asked
+            .is_some_and(|asked| asked.number == token.number());
+        if current {
+            verdict.check(self.transaction.expected_replies())?;
+        }
+        Ok(())
+    }
+
     /// Answers [`Event::Connection`].
     ///
     /// # Errors
@@ -314,13 +325,8 @@ impl ServerSession {
         answer: EndOfDataAnswer,
     ) -> Answer<EndOfDataQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == question.token.number());
-        if current && let EndOfDataAnswer::Decided(verdict) = &answer {
-            let expected = self.transaction.expected_replies();
-            if let Err(refused) = verdict.check(expected) {
-                let error = refused.into();
+        if let EndOfDataAnswer::Decided(verdict) = &answer {
+            if let Err(error) = self.check_verdict(&question.token, verdict) {
                 return Err(Misanswered { question, error });
             }
         }
@@ -349,14 +355,9 @@ impl ServerSession {
         answer: AwaitAnswer,
     ) -> Answer<AwaitQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == question.token.number());
-        if current && let AwaitAnswer::Decided(completion) = &answer {
-            let expected = self.transaction.expected_replies();
+        if let AwaitAnswer::Decided(completion) = &answer {
             let verdict = Verdict::for_each_recipient(completion.replies.iter().cloned());
-            if let Err(refused) = verdict.check(expected) {
-                let error = refused.into();
+            if let Err(error) = self.check_verdict(&question.token, &verdict) {
                 return Err(Misanswered { question, error });
             }
         }
@@ -553,6 +554,7 @@ impl ServerSession {
             return Err(UsageError::OutOfTurn);
         }
         self.now = self.now.max(now);
+        self.transaction.fail();
         self.content.fail(reply);
         Ok(())
     }
@@ -573,10 +575,10 @@ impl ServerSession {
     fn note_completed(&mut self) {
         /// More than a session ever needs; what is over it is not shortened, which is harmless.
         const REMEMBERED: usize = 128;
-        if self.transaction.generation().is_some()
-            && self.completed.len() < REMEMBERED
-            && let Some(key) = self.transaction.key().cloned()
-        {
+        if self.transaction.generation().is_none() || self.completed.len() >= REMEMBERED {
+            return;
+        }
+        if let Some(key) = self.transaction.key().cloned() {
             self.completed.push((self.output.position(), key));
         }
     }

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 
-use super::config::Protocol;
 use super::content::{DataCommand, Drain};
 use super::event::{
     AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
@@ -15,6 +14,7 @@ use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
 use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
 use crate::error::PeerError;
 use crate::line::LineError;
+use crate::protocol::Protocol;
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
 impl ServerSession {
@@ -266,8 +266,11 @@ impl ServerSession {
         if mail.reverse_path.needs_smtputf8() && !mail.smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_SENDER);
         }
-        if let (Some(size), Some(limit)) = (mail.size, config.limits.message_size)
-            && size > limit
+        let limit = config.limits.message_size;
+        if mail
+            .size
+            .zip(limit)
+            .is_some_and(|(size, limit)| size > limit)
         {
             return self.fault(PeerError::MessageTooLarge, standard::MESSAGE_TOO_BIG);
         }
@@ -592,10 +595,11 @@ const FORBIDDEN_OCTET: &[u8] = b"\0";
 
 const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;
-    if let Some(code) = ReplyCode::new(code)
-        && let Ok(reply) = StaticReply::new(code, EnhancedCode::new(class, subject, detail), text)
-    {
-        return reply;
+    if let Some(code) = ReplyCode::new(code) {
+        let enhanced = EnhancedCode::new(class, subject, detail);
+        if let Ok(reply) = StaticReply::new(code, enhanced, text) {
+            return reply;
+        }
     }
     standard::TRANSACTION_FAILED
 }

@@ -136,13 +136,16 @@ impl ServerSession {
         let length = self.content.announceable();
         let faults = self.content.faults(false).before(length);
         self.transaction.progress(length, faults);
-        if let Some(every) = self.config.checkpoint_every
-            && self.transaction.generation().is_some()
-            && length.get().saturating_sub(self.content.last_record.get()) >= every
-            && let Some(record) = self.transaction.snapshot()
-        {
-            self.content.last_record = length;
-            self.tell(Event::CheckpointDue(record));
+        let grown = length.get().saturating_sub(self.content.last_record.get());
+        let due = self
+            .config
+            .checkpoint_every
+            .is_some_and(|every| grown >= every);
+        if due {
+            if let Some(record) = self.transaction.snapshot() {
+                self.content.last_record = length;
+                self.tell(Event::CheckpointDue(record));
+            }
         }
         Some(start..end)
     }
@@ -155,9 +158,13 @@ impl ServerSession {
         };
         if self.content.source.is_none() {
             self.content.last_record = start;
+            self.content.window_start = self.now;
+            self.content.window_octets = 0;
+        } else if self.rate_is_too_low() {
+            // Chunks that come one by one, each at once, are never waited for.
+            self.tell(Event::PeerFault(PeerError::TooSlow));
+            return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
         }
-        self.content.window_start = self.now;
-        self.content.window_octets = 0;
         match command {
             DataCommand::Data => {
                 self.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
@@ -495,18 +502,31 @@ impl ServerSession {
             self.content.window_octets = 0;
             return;
         }
-        let idle = self.now >= self.since + self.config.timeouts.content;
-        let error = match self.config.data_rate {
-            _ if idle => PeerError::TimedOut,
-            Some(rate) if self.content.window_octets < rate.octets => PeerError::TooSlow,
-            _ => {
-                self.content.window_start = self.now;
-                self.content.window_octets = 0;
-                return;
-            }
+        let error = if self.now >= self.since + self.config.timeouts.content {
+            PeerError::TimedOut
+        } else if self.rate_is_too_low() {
+            PeerError::TooSlow
+        } else {
+            return;
         };
         debug_assert_eq!(self.phase, Phase::Content);
         self.tell(Event::PeerFault(error));
         self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+    }
+
+    /// Whether too little came within a window that is over; where enough came, the next begins.
+    fn rate_is_too_low(&mut self) -> bool {
+        let Some(rate) = self.config.data_rate else {
+            return false;
+        };
+        if self.now < self.content.window_start + rate.window {
+            return false;
+        }
+        let too_low = self.content.window_octets < rate.octets;
+        if !too_low {
+            self.content.window_start = self.now;
+            self.content.window_octets = 0;
+        }
+        too_low
     }
 }
