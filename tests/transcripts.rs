@@ -47,5 +47,22 @@ macro_rules! dialogues {
 }
 
 dialogues! {
+    auth
+    auth_scope
+    bdat
+    bdat_behind_355
+    bdat_restart
+    burl
+    dsn
+    helo
+    lmtp
+    pipelined_mail_is_fresh
+    pipelined_rcpt_order
+    pipelining
     rfc1845_section_5
+    size
+    starttls
+    starttls_handover
+    starttls_injection
+    too_many_recipients
 }

@@ -292,10 +292,12 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
-        let same = record
-            .envelope
-            .mail()
-            .same_transaction(&self.envelope.mail());
+        // SMTP cannot go on with a transaction of LMTP: other replies are owed.
+        let same = record.per_recipient == self.per_recipient
+            && record
+                .envelope
+                .mail()
+                .same_transaction(&self.envelope.mail());
         let basis = match record.state {
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
@@ -322,7 +324,6 @@ impl Transaction {
         self.transfer = Some(record.transfer);
         self.length = record.length;
         self.faults = record.faults;
-        self.per_recipient = record.per_recipient;
         MailOutcome::Restart(record.length)
     }
 
@@ -415,10 +416,9 @@ impl Transaction {
                 self.generation = None;
                 None
             }
-            Confirmation::WrongLength => match self.basis {
-                Basis::Partial(_) => self.discard(),
-                _ => None,
-            },
+            // Also of a fresh transaction: what is held then is what it replaces.
+            Confirmation::WrongLength if self.is_complete() => None,
+            Confirmation::WrongLength => self.discard(),
         }
     }
 

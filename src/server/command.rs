@@ -30,6 +30,9 @@ impl ServerSession {
             Some(line) => Ok(line),
             None => {
                 let limit = self.config.limits.command_line;
+                if !self.lines.is_mid_line() {
+                    self.before_command = self.received - self.input.len() as u64;
+                }
                 match self.lines.read(&mut self.input, limit) {
                     Some(line) => line,
                     None => return false,
@@ -115,7 +118,7 @@ impl ServerSession {
                 last: burl.last,
             }),
             Command::Rset => {
-                if self.admit(Step::Reset) {
+                if self.count_idle() && self.admit(Step::Reset) {
                     self.reset();
                     self.go(Step::Reset);
                     self.reply(standard::OK);
@@ -238,9 +241,6 @@ impl ServerSession {
         }
         self.transaction.clear();
         self.content = super::Content::default();
-        if self.phase == Phase::Ready {
-            self.count_idle();
-        }
     }
 
     // ---- MAIL and RCPT ----
@@ -327,7 +327,10 @@ impl ServerSession {
         if self.transaction.envelope().recipients().len() >= config.limits.recipients
             && !self.transaction.is_restart()
         {
-            return self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
+            // No error of a client that does not know the limit: it sends the rest later
+            // (RFC 5321 §4.5.3.1.10).
+            self.tell(Event::PeerFault(PeerError::TooManyRecipients));
+            return self.reply(standard::TOO_MANY_RECIPIENTS);
         }
         match self.transaction.rcpt(line) {
             Ok(RcptOutcome::Ask { index }) => {
@@ -350,13 +353,19 @@ impl ServerSession {
         }
     }
 
+    /// Whether the command of an extension may be used after this hello. Before any it is not
+    /// unknown, but out of order.
+    fn in_force(&self, offered: bool) -> bool {
+        offered && (self.extended || self.phase == Phase::Greeted)
+    }
+
     // ---- DATA, BDAT, BURL ----
 
     fn data(&mut self, command: DataCommand) {
         let offered = match command {
             DataCommand::Data => true,
-            DataCommand::Chunk { .. } => self.config.offers.chunking && self.extended,
-            DataCommand::Burl { .. } => self.config.offers.burl.is_some() && self.extended,
+            DataCommand::Chunk { .. } => self.in_force(self.config.offers.chunking),
+            DataCommand::Burl { .. } => self.in_force(self.config.offers.burl.is_some()),
         };
         if !offered {
             // Its octets are a chunk all the same: they were sent as one.
@@ -368,7 +377,8 @@ impl ServerSession {
             DataCommand::Chunk { .. } => Step::ChunkAsk,
             DataCommand::Burl { .. } => Step::BurlAsk,
         };
-        let told = self.output.has_transmitted(self.offset_told);
+        let told = self.output.has_transmitted(self.offset_told)
+            && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
@@ -474,7 +484,7 @@ impl ServerSession {
     fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: &Bytes) {
         let config = self.config();
         let offers = &config.offers;
-        if offers.auth.is_empty() || !self.extended {
+        if !self.in_force(!offers.auth.is_empty()) {
             return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
         }
         if self.peer.authenticated.is_some() || self.phase.after(Step::Auth).is_none() {
@@ -561,11 +571,6 @@ impl ServerSession {
         }
         if self.peer.tls || self.phase.after(Step::StartTls).is_none() {
             return self.fault(PeerError::BadSequence, standard::BAD_SEQUENCE);
-        }
-        if !self.input.is_empty() {
-            // RFC 3207 §6, CVE-2011-0411: what stands behind STARTTLS could be anybody's.
-            self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
-            return self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
         }
         self.go(Step::StartTls);
         let token = self.ask();

@@ -85,6 +85,11 @@ impl Content {
         self.refusal = Some((None, reply));
     }
 
+    /// Whether the caller could not store what it was given.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.refusal, Some((None, _)))
+    }
+
     pub(super) fn offset(&self) -> OctetOffset {
         match &self.source {
             None => OctetOffset::default(),
@@ -426,8 +431,13 @@ impl ServerSession {
                 self.give_final_replies(&completion.replies);
             }
             EndOutcome::ContentAfterEnd => {
+                // With LMTP every accepted recipient is owed a reply here too.
+                let others = self.transaction.expected_replies().saturating_sub(1);
                 self.tell(Event::TransactionEnded);
                 self.end_transaction();
+                for _ in 0..others {
+                    self.reply(standard::TRANSACTION_FAILED);
+                }
                 self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
             }
         }
