@@ -13,8 +13,8 @@ fn replay(name: &str, text: &str) {
     assert_eq!(whole, single, "{name} octet by octet");
     let octets = script.octets();
     // Within long content only every so often.
-    let every = 1 + octets / 2000;
-    for cut in (1..octets).filter(|cut| cut % every == 0 || *cut < 500 || octets - cut < 200) {
+    let every = 1 + octets / 1000;
+    for cut in (1..octets).filter(|cut| cut % every == 0 || *cut < 300 || octets - cut < 100) {
         let split = script.replay(name, &|at| at == cut);
         assert_eq!(whole, split, "{name} split at {cut}");
     }
@@ -49,20 +49,46 @@ macro_rules! dialogues {
 dialogues! {
     auth
     auth_scope
+    await_decision
+    await_withdrawn
     bdat
     bdat_behind_355
     bdat_restart
     burl
+    chunk_before_hello
+    chunk_refused
+    chunk_size_lost
+    crash_before_any_record
+    crash_while_deciding
+    decision_deadline
+    dots_across_restart
     dsn
+    empty_message
+    failed_content
+    faults_across_restart
+    fenced_at_commit
+    fenced_at_data
+    half_close
     helo
+    idle_commands
     lmtp
     pipelined_mail_is_fresh
     pipelined_rcpt_order
     pipelining
+    restart_other_mail
+    restart_recipients
+    restart_then_reset
+    retained_reply
+    retained_transient
     rfc1845_section_5
+    shutdown_behind_decision
     size
     starttls
     starttls_handover
     starttls_injection
+    superseded
     too_many_recipients
+    unreadable
+    unrecorded
+    wrong_length
 }

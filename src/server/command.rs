@@ -12,7 +12,9 @@ use super::event::{
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
-use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
+use crate::command::{
+    AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64, is_bdat,
+};
 use crate::error::PeerError;
 use crate::line::LineError;
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
@@ -40,6 +42,8 @@ impl ServerSession {
             }
         };
         let line = line.unwrap_or_else(|error| match error {
+            // What follows may be a chunk of any size, and must not be run as commands.
+            _ if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
             LineError::TooLong => Bytes::from_static(TOO_LONG),
             LineError::BareCr | LineError::BareLf | LineError::Nul => {
                 Bytes::from_static(FORBIDDEN_OCTET)
@@ -594,6 +598,8 @@ fn is_unoffered(line: &[u8]) -> bool {
 // Stand for lines that could not be read, also while they wait: no real line holds a NUL.
 const TOO_LONG: &[u8] = b"\0too long";
 const FORBIDDEN_OCTET: &[u8] = b"\0";
+// A BDAT whose chunk-size cannot be read.
+const REFUSED_CHUNK: &[u8] = b"BDAT";
 
 const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;

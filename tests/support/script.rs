@@ -133,8 +133,7 @@ impl Script {
 
     fn config(&self) -> ServerConfig {
         let value = |name: &str| {
-            (self.config.iter())
-                .find_map(|setting| setting.strip_prefix(name)?.strip_prefix(' '))
+            (self.config.iter()).find_map(|setting| setting.strip_prefix(name)?.strip_prefix(' '))
         };
         let mut limits = Limits::default();
         let mut config = bare(value("hostname").unwrap_or("mx.example.net"));
@@ -147,20 +146,22 @@ impl Script {
                 "greeting" => config.greeting(value),
                 "hello" => config.hello(value),
                 "quit" => config.quit(value),
-                "offers" => value.split(' ').fold(config, |config, keyword| match keyword {
-                    "PIPELINING" => config.pipelining(true),
-                    "SIZE" => config.size(true),
-                    "8BITMIME" => config.eight_bit_mime(true),
-                    "SMTPUTF8" => config.smtputf8(true),
-                    "DSN" => config.dsn(true),
-                    "ENHANCEDSTATUSCODES" => config.enhanced_status_codes(true),
-                    "CHUNKING" => config.chunking(true),
-                    "BINARYMIME" => config.binary_mime(true),
-                    "CHECKPOINT" => config.checkpoint(true),
-                    "STARTTLS" => config.starttls(true),
-                    "BURL" => config.burl("imap"),
-                    _ => panic!("{keyword}"),
-                }),
+                "offers" => value
+                    .split(' ')
+                    .fold(config, |config, keyword| match keyword {
+                        "PIPELINING" => config.pipelining(true),
+                        "SIZE" => config.size(true),
+                        "8BITMIME" => config.eight_bit_mime(true),
+                        "SMTPUTF8" => config.smtputf8(true),
+                        "DSN" => config.dsn(true),
+                        "ENHANCEDSTATUSCODES" => config.enhanced_status_codes(true),
+                        "CHUNKING" => config.chunking(true),
+                        "BINARYMIME" => config.binary_mime(true),
+                        "CHECKPOINT" => config.checkpoint(true),
+                        "STARTTLS" => config.starttls(true),
+                        "BURL" => config.burl("imap"),
+                        _ => panic!("{keyword}"),
+                    }),
                 "auth" => config.auth(value.split(' ')),
                 "auth-in-clear" => config.auth_in_clear(true),
                 "require-tls" => config.require_tls(true),
@@ -274,7 +275,11 @@ impl Script {
                 None => (text, false),
             };
             let verdict = Verdict::for_each_recipient(text.split(" | ").map(reply));
-            if dsn { verdict.with_dsn_issued() } else { verdict }
+            if dsn {
+                verdict.with_dsn_issued()
+            } else {
+                verdict
+            }
         };
         match verb {
             // The caller's answers to the questions to come.
