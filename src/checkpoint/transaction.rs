@@ -295,6 +295,7 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
+        // SMTP cannot go on with a transaction of LMTP: other replies are owed.
         let same = record.per_recipient == self.per_recipient
             && record
                 .envelope
@@ -418,10 +419,9 @@ impl Transaction {
                 self.generation = None;
                 None
             }
-            Confirmation::WrongLength => match self.basis {
-                Basis::Partial(_) => self.discard(),
-                _ => None,
-            },
+            // Also of a fresh transaction: what is held then is what it replaces.
+            Confirmation::WrongLength if self.is_complete() => None,
+            Confirmation::WrongLength => self.discard(),
         }
     }
 

@@ -155,6 +155,12 @@ pub const FENCED: StaticReply = fixed(
     e(4, 3, 0),
     "Superseded by another session, closing the connection",
 );
+/// 421 4.3.0: a decision that did not come in time, or was withdrawn.
+pub const NO_ANSWER: StaticReply = fixed(
+    421,
+    e(4, 3, 0),
+    "Local error in processing, closing the connection",
+);
 /// 421 4.3.2: the server stops (RFC 5321 §3.8).
 pub const SHUTTING_DOWN: StaticReply =
     fixed(421, e(4, 3, 2), "Shutting down, closing the connection");
@@ -249,6 +255,7 @@ pub(super) const ALL: &[StaticReply] = &[
     CANNOT_VERIFY,
     START_MAIL_INPUT,
     FENCED,
+    NO_ANSWER,
     SHUTTING_DOWN,
     IDLE_TIMEOUT,
     TOO_MANY_ERRORS,
