@@ -77,7 +77,8 @@ struct Server {
     store: Arc<Store>,
 }
 
-/// One connection, to its end. The task may be dropped at any await: that is a cut connection.
+/// One connection, to its end. The task may be dropped at any await: that is a cut connection, of
+/// which the last record stays that was due.
 ///
 /// `busy` is held by everything that a shutdown has to wait for.
 async fn serve(
@@ -135,17 +136,12 @@ async fn serve(
                     let transaction = smtp.transaction();
                     if let Some((key, generation)) = transaction.key().zip(transaction.generation())
                     {
-                        let store = &server.store;
-                        if store
-                            .append(key, generation, range.start, &content)
-                            .is_err()
-                        {
+                        let (store, at) = (&server.store, range.start);
+                        if store.append(key, generation, at, &content).is_err() {
                             smtp.supersede(now());
                         }
                     } else {
-                        content
-                            .iter()
-                            .for_each(|octets| spool.extend_from_slice(octets));
+                        content.iter().for_each(|it| spool.extend_from_slice(it));
                     }
                 }
                 Event::CheckpointDue(record) | Event::Interrupted(record) => {
