@@ -349,6 +349,13 @@ impl ServerSession {
                 self.tell(Event::Rcpt(RcptQuestion { token, index }));
             }
             Ok(RcptOutcome::Repeat(reply)) => self.reply(reply),
+            // One that the limit refused before the restart, and so is not in the envelope: its
+            // client was told to try again, and is never told that it failed for good.
+            Ok(RcptOutcome::Unknown)
+                if self.transaction.envelope().recipients().len() >= config.limits.recipients =>
+            {
+                self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
+            }
             Ok(RcptOutcome::Unknown) => self.fault(
                 PeerError::RestartRecipientUnknown,
                 standard::UNKNOWN_RECIPIENT_ON_RESTART,

@@ -308,9 +308,11 @@ impl ServerSession {
         &self.transaction
     }
 
-    /// Whether the session has read what it was given and would take more. False while it waits
-    /// for an answer, for the output to be transmitted or for its content to be taken, and from
-    /// the 220 to STARTTLS on: what comes then is for the handshake.
+    /// Whether the session has read what it was given and would take more. While it waits for an
+    /// answer, for the output to be transmitted or for its content to be taken, it holds one input
+    /// at most, so that the end of the transport is seen even then. False from the 220 to STARTTLS
+    /// on: what comes then is for the handshake. Up to date once [`poll_event`](Self::poll_event)
+    /// has given `None`.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let reads = !matches!(
@@ -336,6 +338,10 @@ impl ServerSession {
 
     /// Octets came. The session takes all of `input` if it has read what it had, nothing
     /// otherwise: what it leaves, pass again. It shares the memory of `input` until it has read it.
+    ///
+    /// A caller that reads ahead of [`wants_input`](Self::wants_input) may have more waiting when
+    /// [`poll_event`](Self::poll_event) gives `None`: as long as the session wants input then, the
+    /// next turn begins at once, without waiting for the transport.
     pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
         self.now = self.now.max(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
@@ -503,7 +509,9 @@ impl ServerSession {
         self.output.take()
     }
 
-    /// The transport took this many octets of the output.
+    /// The transport took this many octets of the output. Report it before passing on input that
+    /// came later: what a client sends in answer to a 355 is told from what it sent without having
+    /// seen it by the order of these calls.
     ///
     /// # Errors
     ///
