@@ -27,6 +27,8 @@ pub mod envelope;
 pub mod checkpoint;
 // Layer 4
 #[cfg(feature = "session")]
+pub mod client;
+#[cfg(feature = "session")]
 mod output;
 #[cfg(feature = "session")]
 pub mod server;
