@@ -8,8 +8,8 @@ use smtp_checkpoint::checkpoint::{Claim, Confirmation, Generation, TransactionKe
 use smtp_checkpoint::reply::{Reply, ReplyCode, StaticReply, standard};
 use smtp_checkpoint::server::{
     AbandonAnswer, AuthAnswer, AuthFailure, AwaitAnswer, BurlAnswer, CommandAnswer,
-    ConnectionAnswer, DataAnswer, EndOfDataAnswer, Event, HelloAnswer, MailAnswer, Misanswered,
-    Peer, ServerConfig, ServerSession, StartTlsAnswer, TlsOutcome,
+    ConnectionAnswer, DataAnswer, EndOfDataAnswer, Ending, Event, HelloAnswer, MailAnswer,
+    Misanswered, Peer, ServerConfig, ServerSession, StartTlsAnswer, TlsOutcome,
 };
 use smtp_checkpoint::time::Timestamp;
 
@@ -39,7 +39,8 @@ pub struct Run {
     pub verdicts: usize,
     /// Offsets that the store held when a key was claimed.
     pub offered: Vec<u64>,
-    pub broken: bool,
+    /// The connection was lost: what was not transmitted is not.
+    pub lost: bool,
     pub most_memory: u64,
 }
 
@@ -300,7 +301,7 @@ impl<'d, 'c> Driver<'d, 'c> {
 
     fn broken(&mut self) {
         self.session.handle_disconnect(self.now);
-        self.run.broken = true;
+        self.run.lost = true;
     }
 
     fn pass_to(&mut self, time: Timestamp) {
@@ -396,6 +397,7 @@ impl<'d, 'c> Driver<'d, 'c> {
                     .handle_tls(self.now, outcome)
                     .expect("a handshake was asked for");
             }
+            Event::Finished(Ending::Lost) => self.run.lost = true,
             question if is_question(&question) => {
                 let how = self.choices.below(8);
                 self.answer(question, how);
