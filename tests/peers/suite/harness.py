@@ -6,6 +6,7 @@ and every process started here is stopped when the run ends, however it ends.
 
 import atexit
 import ctypes
+import functools
 import os
 import pathlib
 import shutil
@@ -54,6 +55,25 @@ def equal(found, expected, what):
             f"{found[max(0, at - 20):at + 40]!r} instead of {expected[max(0, at - 20):at + 40]!r}"
         )
     raise Failed(f"{what}: {found!r} instead of {expected!r}")
+
+
+def once(function):
+    """Calls a function once for its arguments and remembers what it gave, or raised."""
+    known = {}
+
+    @functools.wraps(function)
+    def remembered(*arguments):
+        if arguments not in known:
+            try:
+                known[arguments] = function(*arguments), None
+            except (Skip, Failed) as error:
+                known[arguments] = None, error
+        value, error = known[arguments]
+        if error:
+            raise error
+        return value
+
+    return remembered
 
 
 # --------------------------------------------------------------------- cases

@@ -4,12 +4,11 @@ Everything is kept in the cache below the target directory. What cannot be had
 raises Skip with the reason.
 """
 
-import functools
 import os
 import shutil
 import sys
 
-from .harness import CACHE, Failed, Skip, run
+from .harness import CACHE, Failed, Skip, once, run
 
 
 def _quiet(command, seconds, why, cwd=None, env=None):
@@ -29,7 +28,7 @@ def _apt_env():
     return {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
-@functools.cache
+@once
 def _apt_update():
     if os.geteuid() != 0:
         raise Skip("apt-get needs root")
@@ -45,7 +44,7 @@ def _apt(command, seconds, why, cwd=None):
         return _quiet(command, seconds, why, cwd, _apt_env())
 
 
-@functools.cache
+@once
 def system_tool(tool, package):
     """The path of a small tool, installed by apt-get where that is possible."""
     found = shutil.which(tool)
@@ -60,7 +59,7 @@ def system_tool(tool, package):
     return found
 
 
-@functools.cache
+@once
 def debian_tree(name, packages):
     """A directory with the files of these packages and of the libraries they need.
 
@@ -127,7 +126,7 @@ def _closure(packages):
     return sorted(f"{package}={version}" for package, version in found.items())
 
 
-@functools.cache
+@once
 def pypi(requirement, module):
     """A directory for PYTHONPATH that holds one package of PyPI."""
     place = CACHE / "python" / requirement.replace("==", "-")
@@ -141,7 +140,7 @@ def pypi(requirement, module):
     return place
 
 
-@functools.cache
+@once
 def npm(requirement):
     """A directory whose node_modules holds one package of npm; also node's path."""
     node = shutil.which("node")
