@@ -15,6 +15,7 @@ from .examples import Server, check_envelope, check_taken
 from .harness import LOOPBACK, Proxy, Skip, case, check, equal, once, pipelined, run, temporary
 
 ANN, BOB, CAROL, REFUSED = "ann@example.org", "bob@example.net", "carol@example.net", "dave@example.com"
+CRLF = b"\r\n"
 PEERS = ("smtplib", "swaks", "curl", "msmtp", "nodemailer", "server")
 
 
@@ -200,7 +201,7 @@ def _():
             equal(smtp.docmd("FROB", "x")[0], 500, "an unknown verb")
             equal(smtp.docmd("MAIL", f"FROM:<{ANN}> FROB=1")[0], 555, "an unknown parameter")
             equal(smtp.mail(ANN)[0], 250, "MAIL")
-            equal(smtp.docmd("DATA")[0], 503, "DATA without RCPT")
+            check(smtp.docmd("DATA")[0] in (503, 554), "DATA without RCPT")
             equal(smtp.rset()[0], 250, "RSET")
             equal(smtp.rcpt(BOB)[0], 503, "RCPT without MAIL")
             smtp.sendmail(ANN, [BOB], h.plain())
@@ -216,6 +217,19 @@ def _():
             smtp.rset()
             smtp.sendmail(ANN, [BOB], h.plain())
         check_taken(it, h.plain(), ANN, [BOB])
+
+
+@case("smtplib.closes-after-quit")
+def _():
+    """The server ends the connection after 221 without waiting for the client to do so."""
+    with watched() as (it, proxy):
+        for group in (b"QUIT\r\n", b"EHLO client.example.org\r\nNOOP\r\nQUIT\r\n"):
+            with socket.create_connection((LOOPBACK, it.port), 5) as link:
+                link.sendall(group)
+                heard = b""
+                while got := link.recv(4096):
+                    heard += got
+            check(heard.endswith(b"\r\n") and heard.split(CRLF)[-2].startswith(b"221 "), f"heard {heard!r}")
 
 
 @case("smtplib.connection-dropped")
@@ -327,7 +341,8 @@ def _swaks(proxy, octets, *more, sender=ANN, recipients=(BOB,), expect=0):
     result = run([
         install.system_tool("swaks", "swaks"), "--server", LOOPBACK, "--port", str(proxy.port), "--timeout", "20s",
         "--ehlo", "client.example.org", "--from", sender, "--to", ",".join(recipients),
-        "--data", f"@{file_of(octets)}", *more,
+        # swaks writes CRLF "." CRLF behind the data, whatever they end with.
+        "--data", f"@{file_of(octets.removesuffix(CRLF))}", *more,
     ], 40)
     check(result.code == expect, f"swaks {result}")
     return result
@@ -642,8 +657,10 @@ def _():
     """SIGTERM ends the server with exit code 0 while a client is connected, with 221 or 421."""
     with watched() as (it, proxy):
         with session(proxy) as smtp:
-            it.stop()
-            smtp.sock.settimeout(5)
-            said = smtp.sock.recv(4096)
-            check(said == b"" or said.startswith(b"421 "), f"at shutdown the server said {said!r}")
-            smtp.close()
+            try:
+                it.stop()
+                smtp.sock.settimeout(5)
+                said = smtp.sock.recv(4096)
+            finally:
+                smtp.close()
+            check(said.startswith(b"421 "), f"at shutdown the server said {said!r}")
