@@ -247,9 +247,9 @@ def run(command, seconds=30, data=None, env=None, cwd=None):
     return Result(popen.returncode, out, err)
 
 
-def temporary(name):
+def temporary(name, within=None):
     """A new directory that is removed when the run ends (kept with PEERS_KEEP=1)."""
-    made = pathlib.Path(tempfile.mkdtemp(prefix=f"smtp-peers-{name}-"))
+    made = pathlib.Path(tempfile.mkdtemp(prefix=f"smtp-peers-{name}-", dir=within))
     if not os.environ.get("PEERS_KEEP"):
         _temporary.append(made)
     return made
@@ -395,10 +395,6 @@ class Proxy:
                     turns.append((side, octets))
         return turns
 
-    def commands(self, connection=0):
-        """The lines of the client up to its first DATA or BDAT, and verbs later."""
-        return self.octets("C", connection).split(b"\r\n")
-
     def dialogue(self, longest=400):
         """The dialogue in a form for a report, long runs shortened."""
         lines = []
@@ -412,10 +408,10 @@ class Proxy:
         return "\n".join(lines[:200])
 
 
-def pipelined(proxy, connection=0):
-    """Whether MAIL and a later command of the group went out in one turn of the client."""
+def pipelined(proxy, first=b"MAIL FROM:", second=b"\r\nRCPT TO:", connection=0):
+    """Whether both commands of a group went out in one turn of the client."""
     return any(
-        side == "C" and b"MAIL FROM:" in octets.upper() and b"\r\nRCPT TO:" in octets.upper()
+        side == "C" and first in octets.upper() and second in octets.upper()
         for side, octets in proxy.turns(connection)
     )
 

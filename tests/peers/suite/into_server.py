@@ -401,9 +401,11 @@ def _():
 
 @case("swaks.dots")
 def _():
+    # swaks takes a lone dot at the end of the file for the end of the data.
+    octets = h.dots() + b".end\r\n"
     with watched() as (it, proxy):
-        _swaks(proxy, h.dots(), "--pipeline")
-        check_taken(it, h.dots(), ANN, [BOB])
+        _swaks(proxy, octets, "--pipeline")
+        check_taken(it, octets, ANN, [BOB])
 
 
 @case("swaks.eight-bit")
@@ -514,7 +516,7 @@ def _():
 @case("msmtp.pipelined")
 def _():
     proxy = _msmtp_delivers(h.plain(), recipients=(BOB, CAROL, "erin@example.net"))
-    check(pipelined(proxy), "msmtp did not pipeline")
+    check(pipelined(proxy, b"RCPT TO:", b"\r\nDATA\r\n"), "msmtp did not pipeline RCPT and DATA")
 
 
 @case("msmtp.dsn")

@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import smtplib
+import time
 
 from . import harness as h
 from . import sinks
@@ -44,15 +46,20 @@ def check_kept(it, octets, count=1):
 
 
 def copies(it, recipients):
-    """Postfix delivers a copy to each recipient, the others one of all."""
-    return recipients if it.name == "postfix" else 1
+    """Postfix and Exim deliver a copy to each recipient, aiosmtpd keeps one for all."""
+    return 1 if it.name == "aiosmtpd" else recipients
 
 
 def no_checkpoint(proxy):
     """The client fell back: not one keyword of CHECKPOINT to a server that lacks it."""
-    check(b"CHECKPOINT" not in proxy.octets("S").upper().replace(b"CHECKPOINTS", b""), "the peer offers CHECKPOINT")
+    check(b"CHECKPOINT" not in proxy.octets("S").upper(), "the peer offers CHECKPOINT")
     said = proxy.octets("C").split(b"\r\nDATA\r\n")[0].split(b"\r\nBDAT ")[0]
     check(b"TRANSID" not in said.upper(), "TRANSID to a server without CHECKPOINT")
+
+
+def nothing_kept(it):
+    time.sleep(0.3)  # what was queued would be delivered by now
+    check(not it.taken(0), f"{it.name} kept a message that was not accepted")
 
 
 def verbs(proxy, connection=0):
@@ -62,8 +69,6 @@ def verbs(proxy, connection=0):
 # ------------------------------- the sinks themselves, with a client that is known
 
 def _sink_works(name):
-    import smtplib
-
     with watched(name) as (it, proxy):
         bodies = [h.plain(), h.dots(), h.eight_bit(), h.empty_body()]
         if name != "aiosmtpd":  # it refuses lines over 1,000 octets
@@ -116,7 +121,7 @@ def _register(name):
         """A message that the server refuses at its end is refused for good."""
         with watched(name) as (it, proxy):
             Sender(h.long_lines()).expect(proxy, 69)
-            it.taken(0)
+            nothing_kept(it)
 
     sends("send-several-recipients", lambda: delivers(h.plain(), (), (BOB, CAROL)))
 
@@ -133,7 +138,7 @@ def _register(name):
     def all_refused(bdat):
         with watched(name) as (it, proxy):
             Sender(h.plain(), (REFUSED,), more=bdat).expect(proxy, 69)
-            check(not it.taken(0), "a message for nobody was kept")
+            nothing_kept(it)
 
     sends("send-all-refused", lambda: all_refused([]))
     sends("send-bdat-all-refused", lambda: all_refused(["--bdat"]))
@@ -143,7 +148,7 @@ def _register(name):
             sender = Sender(h.plain(), (LATER,))
             sender.expect(proxy, 75)
             sender.expect(proxy, 75)
-            check(not it.taken(0), "a message for nobody was kept")
+            nothing_kept(it)
 
     sends("send-later", later)
 

@@ -12,7 +12,7 @@ import stat
 import sys
 
 from . import install
-from .harness import LOOPBACK, Failed, Process, Skip, free_port, greets, run, temporary, wait_for
+from .harness import CACHE, LOOPBACK, Failed, Process, Skip, free_port, greets, run, temporary, wait_for
 
 USERS = """root:x:0:0:root:/root:/bin/false
 daemon:x:1:1::/:/bin/false
@@ -43,10 +43,13 @@ def _make(directory, owner=0, group=0, mode=0o755):
 def _chroot(name, packages):
     """A chroot of this run, made of the cached tree, with its own users and devices."""
     tree = install.debian_tree(name, packages)
-    made = temporary(name)
+    made = temporary(name, CACHE)
     made.chmod(0o755)
     root = made / "root"
-    run(["cp", "-a", "--reflink=auto", tree, root], 60)
+    # Links to the files of the tree: none of them is written to here.
+    copied = run(["cp", "-al", tree, root], 60)
+    if copied.code:
+        raise Failed(f"copying {tree.name}: {copied}")
     for path, text in (
         ("etc/passwd", USERS), ("etc/group", GROUPS),
         ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
@@ -54,6 +57,7 @@ def _chroot(name, packages):
         ("etc/services", "smtp 25/tcp\n"), ("etc/protocols", "tcp 6 TCP\n"), ("etc/resolv.conf", ""),
     ):
         _make((root / path).parent)
+        (root / path).unlink(missing_ok=True)
         (root / path).write_text(text)
         (root / path).chmod(0o644)
     _make(root / "dev")
@@ -84,16 +88,17 @@ class Sink:
     def __init__(self):
         self.seen = set()
 
-    def taken(self, count=1, seconds=20):
-        """The next messages taken, oldest first; fails when fewer than `count` come."""
-        def new():
-            found = [path for path in self.box.iterdir() if path.name not in self.seen]
-            return sorted(found, key=lambda path: path.stat().st_mtime_ns) if len(found) >= count else None
+    def _new(self):
+        return [path for path in self.box.iterdir() if path.name not in self.seen]
 
-        found = wait_for(new, seconds) if count else [p for p in self.box.iterdir() if p.name not in self.seen]
-        if found is None:
-            raise Failed(f"{self.name} did not deliver {count} message(s) within {seconds} s\n{self.log_end()}")
+    def taken(self, count=1, seconds=20):
+        """The messages taken since the last call; fails unless there are `count` (0: any number)."""
+        if count:
+            wait_for(lambda: len(self._new()) >= count, seconds)
+        found = self._new()
         self.seen.update(path.name for path in found)
+        if count and len(found) != count:
+            raise Failed(f"{self.name} delivered {len(found)} message(s) instead of {count}")
         return [path.read_bytes() for path in found]
 
     def log_end(self):
