@@ -1,4 +1,5 @@
 //! The examples' file store: crashed and failed at every operation, fenced, recovered.
+#![cfg(feature = "session")]
 #![allow(missing_docs, unreachable_pub, dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

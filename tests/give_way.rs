@@ -1,4 +1,5 @@
 //! A session whose key is wanted by another one lets it have what it has received.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
