@@ -52,7 +52,7 @@ fn deliver(store: &FileStore, transid: Option<&str>, message: &Bytes) {
         .expect("MAIL");
     let claim = match &key {
         None => Claim::Unrecorded,
-        Some(key) => store.claim(key, b"client", || {}).expect("claim"),
+        Some(key) => store.claim(key, b"client", |_| {}).expect("claim"),
     };
     let _ = transaction.claim(claim, Offered::default(), false, reply::OK.into());
     let _ = transaction.rcpt(b"RCPT TO:<b@example.net>").expect("RCPT");

@@ -110,7 +110,7 @@ impl<'a> Attempt<'a> {
     fn begin(store: &'a FileStore, transid: &str) -> Result<Self, Lost> {
         let key = key(transid);
         let claim = store
-            .claim(&key, b"c", || {})
+            .claim(&key, b"c", |_| {})
             .map_err(|_: ClaimError| Lost::Refused)?;
         let Claim::Claimed { generation, .. } = claim else {
             panic!("no limit is reached");
@@ -445,7 +445,7 @@ fn the_content_that_vanishes_behind_a_claim_is_noticed_before_the_data() {
     attempt.send(10).unwrap();
     attempt.store_partial().unwrap();
     let key = key("<1@c.example>");
-    let Ok(Claim::Claimed { generation, found }) = store.claim(&key, b"c", || {}) else {
+    let Ok(Claim::Claimed { generation, found }) = store.claim(&key, b"c", |_| {}) else {
         panic!("claimed");
     };
     fs::remove_file(&folder.files("incoming")[0]).unwrap();
@@ -495,7 +495,7 @@ fn over_a_limit_a_transaction_has_no_record_and_others_keep_theirs() {
         records: 3,
         ..Settings::default()
     });
-    let claim = |transid: &str, owner: &[u8]| store.claim(&key(transid), owner, || {}).unwrap();
+    let claim = |transid: &str, owner: &[u8]| store.claim(&key(transid), owner, |_| {}).unwrap();
     let is_claimed = |claim| matches!(claim, Claim::Claimed { .. });
     assert!(is_claimed(claim("<1@x>", b"x")));
     assert!(is_claimed(claim("<2@x>", b"x")));
@@ -552,7 +552,7 @@ fn a_record_survives_its_text_form() {
     attempt.send(10).unwrap();
     let record: Record = *attempt.transaction.snapshot().unwrap();
     attempt.store_partial().unwrap();
-    let found = store.claim(&attempt.key, b"c", || {}).unwrap();
+    let found = store.claim(&attempt.key, b"c", |_| {}).unwrap();
     assert!(matches!(found, Claim::Claimed { found: Some(found), .. } if *found == record));
 }
 

@@ -14,7 +14,7 @@ use super::names::{KeyHash, OwnerHash};
 pub type Waiter = Box<dyn FnOnce(AwaitAnswer) + Send>;
 
 /// Told that another session wants the key.
-pub type Wanted = Box<dyn FnOnce() + Send>;
+pub type Wanted = Box<dyn FnOnce(Generation) + Send>;
 
 /// What is on disk under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

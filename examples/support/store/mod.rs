@@ -165,7 +165,7 @@ impl FileStore {
         &self,
         key: &TransactionKey,
         owner: &[u8],
-        wanted: impl FnOnce() + Send + 'static,
+        wanted: impl FnOnce(Generation) + Send + 'static,
     ) -> Result<Claim, ClaimError> {
         let (key, owner) = (KeyHash::of(key), OwnerHash::of(owner));
         let mut index = self.take_over(key);
@@ -207,7 +207,7 @@ impl FileStore {
         };
         let generation = entry.generation;
         if let Some(wanted) = entry.wanted.take() {
-            wanted();
+            wanted(generation);
         }
         let (index, _) = self
             .released

@@ -1,17 +1,18 @@
-//! A session whose key is wanted by another one lets it have what it has received.
+//! A session whose key is wanted by another one tells what it has received.
 #![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smtp_checkpoint::checkpoint::{Claim, Generation};
+use smtp_checkpoint::checkpoint::{Claim, Generation, Identity, Scope, TransactionKey};
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;
 use smtp_checkpoint::server::{
     DataAnswer, Ending, Event, MailAnswer, Peer, ServerConfig, ServerSession,
 };
 use smtp_checkpoint::time::Timestamp;
+use smtp_checkpoint::transid::TransId;
 
 const NOW: Timestamp = Timestamp::ORIGIN;
 
@@ -70,8 +71,9 @@ const PLAIN: &[u8] = b"EHLO c\r\nMAIL FROM:<a@c>\r\nRCPT TO:<b@d>\r\nDATA\r\none
 fn what_has_come_is_told_before_the_session_closes() {
     let (mut smtp, told) = session(RECORDED);
     assert!(told.is_empty(), "{told:?}");
-    smtp.give_way(NOW);
-    let [Event::Interrupted(record), Event::TransactionEnded] = &answer(&mut smtp)[..] else {
+    supersede(&mut smtp);
+    let [Event::Interrupted { record, .. }, Event::TransactionEnded] = &answer(&mut smtp)[..]
+    else {
         panic!("the record first");
     };
     assert_eq!(record.length(), OctetOffset::from(5));
@@ -90,7 +92,7 @@ fn a_decision_goes_on_without_the_session() {
         b"EHLO c\r\nMAIL FROM:<a@c> TRANSID=<1@c>\r\nRCPT TO:<b@d>\r\nDATA\r\none\r\n.\r\n",
     );
     assert!(matches!(told[..], [Event::EndOfData(_)]));
-    smtp.give_way(NOW);
+    supersede(&mut smtp);
     assert!(matches!(answer(&mut smtp)[..], [Event::TransactionEnded]));
     assert!(smtp.take_output().unwrap().starts_with(b"421 4.3.0 "));
 }
@@ -99,8 +101,36 @@ fn a_decision_goes_on_without_the_session() {
 fn a_session_without_a_record_has_nothing_to_give() {
     for input in [PLAIN, b"EHLO c\r\n", b""] {
         let (mut smtp, _) = session(input);
-        smtp.give_way(NOW);
+        supersede(&mut smtp);
         assert!(answer(&mut smtp).is_empty());
         assert_eq!(smtp.take_output(), None);
+    }
+}
+
+#[test]
+fn late_news_about_another_claim_changes_nothing() {
+    let (mut smtp, _) = session(RECORDED);
+    let key = smtp.transaction().key().cloned().unwrap();
+    let generation = smtp.transaction().generation().unwrap();
+    smtp.supersede(NOW, &key, Generation(generation.0 + 1));
+    let transid = TransId::parse(b"<other@c>").unwrap();
+    let identity = Identity::Authenticated(b"a");
+    let other = TransactionKey::new(
+        &Scope {
+            identity,
+            tls: false,
+        },
+        transid,
+    );
+    smtp.supersede(NOW, &other, generation);
+    assert!(answer(&mut smtp).is_empty());
+    assert_eq!(smtp.take_output(), None);
+}
+
+/// As the store does it: by the claim that is lost.
+fn supersede(smtp: &mut ServerSession) {
+    let claim = smtp.transaction();
+    if let Some((key, generation)) = claim.key().cloned().zip(claim.generation()) {
+        smtp.supersede(NOW, &key, generation);
     }
 }
