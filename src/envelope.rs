@@ -220,6 +220,14 @@ impl Envelope {
         self.recipients().filter(Recipient::is_accepted)
     }
 
+    /// Forgets all replies, keeps the commands.
+    pub(crate) fn forget_replies(&mut self) {
+        self.mail.reply = None;
+        for recipient in &mut self.recipients {
+            recipient.reply = None;
+        }
+    }
+
     pub(crate) fn encode(&self, writer: &mut Writer) {
         let entry = |writer: &mut Writer, entry: &Entry| {
             writer.octets(self.line(entry)).flag(entry.reply.is_some());

@@ -142,6 +142,9 @@ pub enum UsageError {
     /// The content holds a bare CR, a bare LF or a NUL, which the settings refuse.
     #[error("content holds an octet that the settings refuse")]
     ContentOctets,
+    /// Credentials in clear, which the settings do not allow.
+    #[error("credentials in clear")]
+    ClearText,
     /// The transaction cannot be sent on this session as it is described.
     #[error("transaction does not fit the session")]
     TransactionMismatch,

@@ -72,6 +72,12 @@ impl Output {
         self.transmitted >= position.0
     }
 
+    /// Whether everything before `position` may have reached the peer: it has been transmitted, or
+    /// moved out to a transport that tells later.
+    pub(crate) fn may_have_left(&self, position: Position) -> bool {
+        self.transmitted + self.taken as u64 >= position.0
+    }
+
     /// The transport is gone: nothing will be transmitted any more.
     pub(crate) fn discard(&mut self) {
         *self = Self {

@@ -16,11 +16,23 @@
 //! What a store has to promise is written down at
 //! [`Transaction`](transaction/index.html#what-the-store-promises).
 
+mod client;
 mod key;
+mod outcome;
+mod plan;
+mod reconnect;
 mod record;
+mod stored;
 pub mod transaction;
 
+pub use client::{
+    ClientScope, Content, InvalidTransaction, NextStep, RestartPolicy, Sent, Server,
+    UnfinishedTransaction, UnfinishedTransactionBuilder,
+};
 pub use key::{Identity, Scope, TransactionKey};
+pub use outcome::{Cause, Outcome, Stage, is_decisive};
+pub use plan::{ContentCommand, MissingExtension, Used};
+pub use reconnect::{Address, After, Reconnect, ScopeRefused, Waiting};
 pub use record::{Completion, Generation, Record, RecordState, Refused, Transfer, Verdict};
 pub use transaction::{
     Claim, Confirmation, DataOutcome, Discard, EndOutcome, MailOutcome, Offered, RcptOutcome,

@@ -106,6 +106,13 @@ impl MailLine {
         Ok(self.rewritten(b"TRANSID", value, b"TRANSOFF"))
     }
 
+    /// The same line without the parameters that `dropped` names.
+    pub(crate) fn without(&self, dropped: impl Fn(&[u8]) -> bool) -> Self {
+        Self {
+            octets: without(&self.octets, self.mail().raw_parameters(), dropped),
+        }
+    }
+
     /// The line with `keyword` set to `value` and without `dropped`, all else as it was.
     fn rewritten(&self, keyword: &[u8], mut value: Option<&[u8]>, dropped: &[u8]) -> Self {
         let line = trim_end(&self.octets);
@@ -186,6 +193,32 @@ impl RcptLine {
             _ => Rcpt::POSTMASTER,
         }
     }
+
+    /// The same line without the parameters that `dropped` names.
+    pub(crate) fn without(&self, dropped: impl Fn(&[u8]) -> bool) -> Self {
+        Self {
+            octets: without(&self.octets, self.rcpt().raw_parameters(), dropped),
+        }
+    }
+}
+
+/// A line without some of the `parameters` that it ends with, all else as it was.
+fn without(line: &Bytes, parameters: &[u8], dropped: impl Fn(&[u8]) -> bool) -> Bytes {
+    let line = trim_end(line);
+    let mut rest = parameters;
+    let head = line.len().saturating_sub(rest.len());
+    let mut new = Vec::with_capacity(line.len());
+    new.extend(line.iter().take(head));
+    loop {
+        let before = rest;
+        let Ok(Some(parameter)) = params::next(&mut rest) else {
+            break;
+        };
+        if !dropped(parameter.keyword) {
+            new.extend(before.iter().take(before.len() - rest.len()));
+        }
+    }
+    new.into()
 }
 
 #[cfg(test)]

@@ -230,6 +230,11 @@ impl<'a> Rcpt<'a> {
             && self.notify == other.notify
             && self.orcpt == other.orcpt
     }
+
+    /// The parameters as they came, for rewriting the line.
+    pub(super) const fn raw_parameters(&self) -> &'a [u8] {
+        self.parameters
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 
-use super::config::Protocol;
 use super::content::{DataCommand, Drain};
 use super::event::{
     AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
@@ -15,6 +14,7 @@ use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
 use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
 use crate::error::PeerError;
 use crate::line::LineError;
+use crate::protocol::Protocol;
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
 impl ServerSession {

@@ -124,8 +124,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use crate::protocol::Protocol;
 pub use answer::Answer;
-pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
+pub use config::{ConfigError, DataRate, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
     AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
@@ -299,10 +300,15 @@ impl ServerSession {
     }
 
     /// Whether the session has read what it was given and would take more. False while it waits
-    /// for an answer, for the output to be transmitted or for its content to be taken.
+    /// for an answer, for the output to be transmitted or for its content to be taken, and from
+    /// the 220 to STARTTLS on: what comes then is for the handshake.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.input.is_empty() && !self.eof && !matches!(self.phase, Phase::Closing | Phase::Closed)
+        let reads = !matches!(
+            self.phase,
+            Phase::TlsReply | Phase::TlsHandshake | Phase::Closing | Phase::Closed
+        );
+        reads && !self.eof && self.input.is_empty()
     }
 
     /// What is left of the input, for a protocol that takes over from here.

@@ -1,0 +1,293 @@
+use super::*;
+use crate::checkpoint::stored::{KIND, VERSION};
+use crate::command::MailLine;
+use crate::encoding::Writer;
+use crate::reply::standard;
+use std::vec;
+
+fn builder(mail: &'static [u8]) -> UnfinishedTransactionBuilder {
+    UnfinishedTransaction::builder(MailLine::parse(mail).unwrap(), Content::measure(b"one\r\n"))
+        .transid(TransId::parse(b"<a@b>").unwrap())
+        .began(1_000)
+}
+
+fn rcpt(line: &'static [u8]) -> RcptLine {
+    RcptLine::parse(line).unwrap()
+}
+
+fn transaction() -> UnfinishedTransaction {
+    builder(b"MAIL FROM:<a@b> SIZE=7 RET=FULL")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .recipient(rcpt(b"RCPT TO:<e@f>"))
+        .build()
+        .unwrap()
+}
+
+const USED: Used = Used {
+    command: ContentCommand::Data,
+    transid: true,
+    body: false,
+    dsn: true,
+    auth: false,
+};
+
+fn scope() -> ClientScope {
+    ClientScope {
+        name: b"c.example".to_vec(),
+        identity: Some(b"me".to_vec()),
+        tls: true,
+        local_address: b"192.0.2.1".to_vec(),
+    }
+}
+
+/// Every field at a value other than its first.
+fn sent() -> UnfinishedTransaction {
+    let mut transaction = transaction();
+    transaction.begin_attempt();
+    transaction.mail_accepted(&standard::SENDER_OK.reply());
+    transaction.recipient_answered(0, &standard::RECIPIENT_OK.reply());
+    let server = Server {
+        host: b"mx.example".to_vec(),
+        address: b"192.0.2.25".to_vec(),
+    };
+    transaction.will_send(USED, scope(), server);
+    transaction.may_have_sent(Sent::EndOfData);
+    transaction.allow_doubling();
+    transaction.content.fingerprint = vec![1, 2, 3];
+    transaction
+}
+
+#[test]
+fn what_is_stored_is_loaded_and_damage_is_named() {
+    for transaction in [transaction(), sent()] {
+        let stored = transaction.encode();
+        assert_eq!(UnfinishedTransaction::decode(&stored), Ok(transaction));
+        for end in 0..stored.len() {
+            assert!(
+                UnfinishedTransaction::decode(&stored[..end]).is_err(),
+                "{end}"
+            );
+        }
+        for index in 0..stored.len() {
+            let mut damaged = stored.clone();
+            damaged[index] ^= 0x10;
+            assert!(UnfinishedTransaction::decode(&damaged).is_err(), "{index}");
+        }
+    }
+}
+
+#[test]
+fn any_fields_with_a_good_checksum_are_no_panic() {
+    // The fields themselves are damaged, and the checksum is made anew.
+    let stored = sent().encode();
+    for index in 4..stored.len() - 8 {
+        for octet in [0, 1, 0x7f, 0xff] {
+            let mut writer = Writer::new(KIND, VERSION);
+            let mut fields = stored[4..stored.len() - 8].to_vec();
+            fields[index - 4] = octet;
+            writer.raw().extend_from_slice(&fields);
+            let _ = UnfinishedTransaction::decode(&writer.finish());
+        }
+    }
+}
+
+#[test]
+fn only_transactions_that_can_be_sent_are_built() {
+    use InvalidTransaction as E;
+    let build = |mail: &'static [u8]| builder(mail).recipient(rcpt(b"RCPT TO:<c@d>")).build();
+    let bare = builder(b"MAIL FROM:<a@b>").build();
+    assert_eq!(bare, Err(E::NoRecipients));
+    assert_eq!(
+        build(b"MAIL FROM:<a@b> TRANSID=<a@b>"),
+        Err(E::TransIdInMail)
+    );
+    assert_eq!(
+        build(b"MAIL FROM:<a@b> BODY=BINARYMIME"),
+        Err(E::BinaryMimeWithoutBdat)
+    );
+    let long = std::format!("<{}@b>", "a".repeat(76));
+    let long = TransId::parse(long.as_bytes()).unwrap();
+    let built = builder(b"MAIL FROM:<a@b>")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .transid(long)
+        .build();
+    assert_eq!(built, Err(E::TransIdTooLong));
+    assert_eq!(
+        transaction().envelope().mail_line(),
+        b"MAIL FROM:<a@b> RET=FULL"
+    );
+}
+
+#[test]
+fn size_counts_the_crlf_that_data_adds() {
+    for (message, data, bdat) in [
+        (&b""[..], 0, 0),
+        (b"a", 3, 1),
+        (b"a\r\n", 3, 3),
+        (b"a\n", 4, 2),
+    ] {
+        let content = Content::measure(message);
+        assert_eq!(content.size(ContentCommand::Data), data);
+        assert_eq!(content.size(ContentCommand::Bdat), bdat);
+    }
+}
+
+#[test]
+fn recipients_are_left_out_after_one_mail_with_all_replies() {
+    let ok = standard::OK.reply();
+    let mut transaction = transaction();
+    assert!(!transaction.may_leave_out_recipients());
+    transaction.mail_accepted(&ok);
+    transaction.recipient_answered(0, &ok);
+    assert!(
+        !transaction.may_leave_out_recipients(),
+        "a reply is missing"
+    );
+    transaction.recipient_answered(1, &standard::TRANSACTION_FAILED.reply());
+    assert!(
+        transaction.may_leave_out_recipients(),
+        "a refusal is a reply"
+    );
+    transaction.mail_accepted(&ok);
+    transaction.recipient_answered(0, &ok);
+    transaction.recipient_answered(1, &ok);
+    assert!(
+        !transaction.may_leave_out_recipients(),
+        "two MAILs were accepted"
+    );
+}
+
+#[test]
+fn next_steps() {
+    let policy = RestartPolicy {
+        attempts: 2,
+        age: Duration::from_secs(100),
+    };
+    let same = transaction().content().clone();
+    let changed = Content::measure(b"two.\r\n");
+    let mut transaction = transaction();
+    assert_eq!(
+        transaction.next_step(5_000, &policy, &same),
+        NextStep::Send,
+        "never sent"
+    );
+    assert_eq!(
+        transaction.next_step(0, &policy, &changed),
+        NextStep::StartOver
+    );
+    transaction.will_send(USED, scope(), Server::default());
+    transaction.may_have_sent(Sent::Data);
+    assert_eq!(transaction.next_step(1_100, &policy, &same), NextStep::Send);
+    assert_eq!(
+        transaction.next_step(1_101, &policy, &same),
+        NextStep::StartOver
+    );
+    transaction.may_have_sent(Sent::EndOfData);
+    transaction.may_have_sent(Sent::Data);
+    assert_eq!(transaction.sent(), Sent::EndOfData, "never lowered");
+    assert_eq!(
+        transaction.next_step(1_101, &policy, &same),
+        NextStep::Unknown
+    );
+    assert_eq!(
+        transaction.next_step(1_000, &policy, &changed),
+        NextStep::Unknown
+    );
+    transaction.begin_attempt();
+    transaction.begin_attempt();
+    assert_eq!(
+        transaction.next_step(1_000, &policy, &same),
+        NextStep::Unknown,
+        "attempts"
+    );
+
+    // In plain SMTP, marked, and then a crash.
+    let mut plain = self::transaction();
+    plain.will_send(
+        Used {
+            transid: false,
+            ..USED
+        },
+        scope(),
+        Server::default(),
+    );
+    plain.may_have_sent(Sent::EndOfData);
+    assert!(!plain.is_restart());
+    assert_eq!(plain.next_step(1_000, &policy, &same), NextStep::Unknown);
+    plain.allow_doubling();
+    assert_eq!(plain.next_step(1_000, &policy, &same), NextStep::Send);
+}
+
+#[test]
+fn a_new_start_holds_nothing_of_the_old() {
+    let old = sent();
+    let transid = TransId::parse(b"<new@b>").ok();
+    let new = old.start_over(transid, old.content().clone(), 2_000);
+    assert_eq!(new.transid(), transid);
+    assert_eq!(
+        (new.sent(), new.attempts(), new.used()),
+        (Sent::Nothing, 0, None)
+    );
+    assert!(
+        new.envelope()
+            .recipients()
+            .all(|rcpt| rcpt.reply().is_none())
+    );
+    assert_eq!(new.envelope().recipients().len(), 2);
+    assert!(!new.is_doubling_allowed() && new.last_server().is_none());
+}
+
+#[test]
+fn scopes_as_a_server_sees_them() {
+    let one = scope();
+    let moved = ClientScope {
+        name: b"other".to_vec(),
+        local_address: b"192.0.2.2".to_vec(),
+        ..scope()
+    };
+    assert!(one.is_same_for_server(&moved), "an identity counts alone");
+    let anonymous = |name: &[u8], address: &[u8]| ClientScope {
+        name: name.to_vec(),
+        identity: None,
+        tls: true,
+        local_address: address.to_vec(),
+    };
+    let host = anonymous(b"c.example", b"1");
+    assert!(host.is_same_for_server(&anonymous(b"C.EXAMPLE", b"1")));
+    assert!(!host.is_same_for_server(&anonymous(b"c.example", b"2")));
+    assert!(!host.is_same_for_server(&one));
+    let clear = ClientScope {
+        tls: false,
+        ..host.clone()
+    };
+    assert!(!host.is_same_for_server(&clear));
+}
+
+#[test]
+fn a_fingerprint_is_compared_where_there_are_two() {
+    let mut transaction = transaction();
+    let plain = transaction.content().clone();
+    let one = plain.clone().with_fingerprint(*b"1");
+    assert!(transaction.matches(&one));
+    transaction.content.fingerprint = vec![b'1'];
+    assert!(transaction.matches(&one) && transaction.matches(&plain));
+    assert!(!transaction.matches(&plain.with_fingerprint(*b"2")));
+}
+
+#[test]
+fn plain_smtp_changes_nothing_that_is_known_under_the_transid() {
+    let mut transaction = sent();
+    let before = (transaction.used(), transaction.last_server().cloned());
+    transaction.will_send(
+        Used {
+            transid: false,
+            ..USED
+        },
+        scope(),
+        Server::default(),
+    );
+    assert_eq!(
+        (transaction.used(), transaction.last_server().cloned()),
+        before
+    );
+}

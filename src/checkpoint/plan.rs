@@ -1,0 +1,320 @@
+//! What a client makes use of in a transaction, from what the server offers.
+//!
+//! Layer 3. A restart uses exactly what the first attempt used: with anything else the MAIL would
+//! be another one, or the content could not go on (RFC 1845 §4, RFC 3030 §2).
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::client::UnfinishedTransaction;
+use crate::command::{Body, BuildError, MailLine, RcptLine};
+use crate::ehlo::Capabilities;
+
+/// The command that transfers the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ContentCommand {
+    /// DATA (RFC 5321 §4.1.1.4).
+    #[default]
+    Data,
+    /// BDAT (RFC 3030 §2).
+    Bdat,
+}
+
+/// An extension that a transaction needs and a server does not offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum MissingExtension {
+    /// CHUNKING.
+    #[error("CHUNKING is not offered")]
+    Chunking,
+    /// BINARYMIME.
+    #[error("BINARYMIME is not offered")]
+    BinaryMime,
+    /// 8BITMIME.
+    #[error("8BITMIME is not offered")]
+    EightBitMime,
+    /// SMTPUTF8.
+    #[error("SMTPUTF8 is not offered")]
+    SmtpUtf8,
+    /// DSN, which the first attempt used.
+    #[error("DSN is not offered")]
+    Dsn,
+    /// AUTH, whose parameter the first attempt used.
+    #[error("AUTH is not offered")]
+    Auth,
+}
+
+/// What an attempt makes use of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Used {
+    /// How the content goes.
+    pub command: ContentCommand,
+    /// TRANSID is written.
+    pub transid: bool,
+    /// BODY is written.
+    pub body: bool,
+    /// RET, ENVID, NOTIFY and ORCPT are written.
+    pub dsn: bool,
+    /// AUTH= is written.
+    pub auth: bool,
+}
+
+impl Used {
+    /// What a first attempt of `transaction` uses where this is offered.
+    ///
+    /// RET, ENVID, NOTIFY, ORCPT and AUTH= are left out where they are not offered (RFC 3461
+    /// §5.2.1, RFC 4954 §5): they are wishes.
+    ///
+    /// # Errors
+    ///
+    /// The extension without which the message cannot be sent as it is.
+    pub fn first(
+        transaction: &UnfinishedTransaction,
+        offered: &Capabilities,
+    ) -> Result<Self, MissingExtension> {
+        use MissingExtension as E;
+        let mail = transaction.envelope().mail();
+        let body = match mail.body {
+            Some(Body::BinaryMime) if !offered.binary_mime() => return Err(E::BinaryMime),
+            Some(Body::BinaryMime) if !offered.chunking() => return Err(E::Chunking),
+            Some(Body::EightBitMime) if !offered.eight_bit_mime() => return Err(E::EightBitMime),
+            Some(Body::SevenBit) => offered.eight_bit_mime(),
+            body => body.is_some(),
+        };
+        if mail.smtputf8 && !offered.smtputf8() {
+            return Err(E::SmtpUtf8);
+        }
+        let asks_dsn = mail.ret.is_some()
+            || mail.envid.is_some()
+            || transaction.envelope().recipients().any(|recipient| {
+                let rcpt = recipient.rcpt();
+                rcpt.notify.is_some() || rcpt.orcpt.is_some()
+            });
+        Ok(Self {
+            command: match transaction.wanted() {
+                ContentCommand::Bdat if offered.chunking() => ContentCommand::Bdat,
+                _ => ContentCommand::Data,
+            },
+            transid: transaction.transid().is_some() && offered.checkpoint(),
+            body,
+            dsn: asks_dsn && offered.dsn(),
+            auth: mail.auth.is_some() && offered.auth().next().is_some(),
+        })
+    }
+
+    /// What a restart of `transaction` uses: the same as before, or nothing is restarted there
+    /// (CP-33). CHUNKING is not asked for: a server that lacks it may still hold the reply to a
+    /// complete message.
+    ///
+    /// # Errors
+    ///
+    /// The extension that was used and is not offered.
+    pub fn again(
+        self,
+        transaction: &UnfinishedTransaction,
+        offered: &Capabilities,
+    ) -> Result<Self, MissingExtension> {
+        use MissingExtension as E;
+        let mail = transaction.envelope().mail();
+        match mail.body {
+            Some(Body::BinaryMime) if !offered.binary_mime() => return Err(E::BinaryMime),
+            Some(_) if self.body && !offered.eight_bit_mime() && !offered.binary_mime() => {
+                return Err(E::EightBitMime);
+            }
+            _ => {}
+        }
+        if mail.smtputf8 && !offered.smtputf8() {
+            return Err(E::SmtpUtf8);
+        }
+        if self.dsn && !offered.dsn() {
+            return Err(E::Dsn);
+        }
+        if self.auth && offered.auth().next().is_none() {
+            return Err(E::Auth);
+        }
+        Ok(self)
+    }
+
+    /// The MAIL line without CRLF, with SIZE where `size` is given.
+    ///
+    /// # Errors
+    ///
+    /// Never for a transaction that was built or decoded.
+    pub fn mail_line(
+        &self,
+        transaction: &UnfinishedTransaction,
+        size: Option<u64>,
+    ) -> Result<Bytes, BuildError> {
+        let line = MailLine::parse(Bytes::copy_from_slice(transaction.envelope().mail_line()))?;
+        let line = line.without(|keyword| {
+            let is = |name: &[u8]| keyword.eq_ignore_ascii_case(name);
+            (!self.body && is(b"BODY"))
+                || (!self.dsn && (is(b"RET") || is(b"ENVID")))
+                || (!self.auth && is(b"AUTH"))
+        });
+        let line = if size.is_some() {
+            line.with_size(size)
+        } else {
+            line
+        };
+        let transid = transaction.transid().filter(|_| self.transid);
+        let line = if transid.is_some() {
+            line.with_transid(transid)?
+        } else {
+            line
+        };
+        Ok(line.to_bytes())
+    }
+
+    /// The RCPT line with this index, without CRLF; empty where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Never for a transaction that was built or decoded.
+    pub fn rcpt_line(
+        &self,
+        transaction: &UnfinishedTransaction,
+        index: usize,
+    ) -> Result<Bytes, BuildError> {
+        let Some(recipient) = transaction.envelope().recipient(index) else {
+            return Ok(Bytes::new());
+        };
+        let line = Bytes::copy_from_slice(recipient.line());
+        if self.dsn {
+            return Ok(line);
+        }
+        let line = RcptLine::parse(line)?.without(|keyword| {
+            keyword.eq_ignore_ascii_case(b"NOTIFY") || keyword.eq_ignore_ascii_case(b"ORCPT")
+        });
+        Ok(line.to_bytes())
+    }
+
+    /// One octet that is never 0.
+    pub(crate) fn to_bits(self) -> u8 {
+        0x80 | u8::from(self.command == ContentCommand::Bdat)
+            | u8::from(self.transid) << 1
+            | u8::from(self.body) << 2
+            | u8::from(self.dsn) << 3
+            | u8::from(self.auth) << 4
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
+        if bits & 0xe0 != 0x80 {
+            return None;
+        }
+        Some(Self {
+            command: if bits & 1 != 0 {
+                ContentCommand::Bdat
+            } else {
+                ContentCommand::Data
+            },
+            transid: bits & 2 != 0,
+            body: bits & 4 != 0,
+            dsn: bits & 8 != 0,
+            auth: bits & 16 != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Content;
+    use crate::limits::Limits;
+    use crate::reply::{Reply, ReplyCode};
+    use crate::transid::TransId;
+
+    fn offered(keywords: &[&str]) -> Capabilities {
+        let lines = [&["mx"], keywords].concat();
+        let reply = Reply::with_lines(ReplyCode::OK, None, lines).unwrap();
+        Capabilities::from_reply(&reply, &Limits::default()).unwrap()
+    }
+
+    fn transaction(mail: &'static str, rcpt: &'static str) -> UnfinishedTransaction {
+        let mail = MailLine::parse(mail.as_bytes()).unwrap();
+        UnfinishedTransaction::builder(mail, Content::measure(b"x"))
+            .recipient(RcptLine::parse(rcpt.as_bytes()).unwrap())
+            .transid(TransId::parse(b"<x@y>").unwrap())
+            .bdat()
+            .build()
+            .unwrap()
+    }
+
+    fn line(octets: Result<Bytes, BuildError>) -> std::string::String {
+        std::string::String::from_utf8(octets.unwrap().to_vec()).unwrap()
+    }
+
+    const MAIL: &str = "MAIL FROM:<a@b> BODY=8BITMIME RET=FULL ENVID=e AUTH=<> X=1";
+    const RCPT: &str = "RCPT TO:<c@d> NOTIFY=NEVER ORCPT=rfc822;x Y";
+
+    #[test]
+    fn wishes_are_left_out_and_needs_are_not() {
+        let transaction = transaction(MAIL, RCPT);
+        let missing = Used::first(&transaction, &offered(&["DSN"]));
+        assert_eq!(missing, Err(MissingExtension::EightBitMime));
+        let least = Used::first(&transaction, &offered(&["8BITMIME"])).unwrap();
+        assert_eq!(
+            line(least.mail_line(&transaction, None)),
+            "MAIL FROM:<a@b> BODY=8BITMIME X=1"
+        );
+        assert_eq!(line(least.rcpt_line(&transaction, 0)), "RCPT TO:<c@d> Y");
+        assert_eq!(least.command, ContentCommand::Data);
+
+        let all = offered(&["8BITMIME", "DSN", "AUTH PLAIN", "CHUNKING", "CHECKPOINT"]);
+        let most = Used::first(&transaction, &all).unwrap();
+        assert_eq!(
+            line(most.mail_line(&transaction, Some(1))),
+            std::format!("{MAIL} SIZE=1 TRANSID=<x@y>")
+        );
+        assert_eq!(line(most.rcpt_line(&transaction, 0)), RCPT);
+        assert_eq!(most.command, ContentCommand::Bdat);
+    }
+
+    #[test]
+    fn a_restart_uses_what_the_first_attempt_used_or_nothing() {
+        let transaction = transaction(MAIL, RCPT);
+        let all = ["8BITMIME", "DSN", "AUTH PLAIN", "CHUNKING", "CHECKPOINT"];
+        let most = Used::first(&transaction, &offered(&all)).unwrap();
+        let least = Used::first(&transaction, &offered(&["8BITMIME", "CHECKPOINT"])).unwrap();
+        assert_eq!(least.again(&transaction, &offered(&all)), Ok(least));
+        for (left_out, error) in [
+            ("8BITMIME", MissingExtension::EightBitMime),
+            ("DSN", MissingExtension::Dsn),
+            ("AUTH PLAIN", MissingExtension::Auth),
+        ] {
+            let some: alloc::vec::Vec<_> = all
+                .iter()
+                .copied()
+                .filter(|name| *name != left_out)
+                .collect();
+            assert_eq!(most.again(&transaction, &offered(&some)), Err(error));
+        }
+    }
+
+    #[test]
+    fn smtputf8_and_binarymime_are_needs() {
+        let utf8 = transaction("MAIL FROM:<ä@b> SMTPUTF8", "RCPT TO:<c@d>");
+        assert_eq!(
+            Used::first(&utf8, &offered(&[])),
+            Err(MissingExtension::SmtpUtf8)
+        );
+        let binary = transaction("MAIL FROM:<a@b> BODY=BINARYMIME", "RCPT TO:<c@d>");
+        for (keywords, error) in [
+            (&["CHUNKING"][..], MissingExtension::BinaryMime),
+            (&["BINARYMIME"], MissingExtension::Chunking),
+        ] {
+            assert_eq!(Used::first(&binary, &offered(keywords)), Err(error));
+        }
+    }
+
+    #[test]
+    fn every_octet_is_one_way_of_sending_or_none() {
+        let read = (0..=255).filter_map(|bits| Some((bits, Used::from_bits(bits)?)));
+        let mut count = 0;
+        for (bits, used) in read {
+            assert_eq!(used.to_bits(), bits);
+            count += 1;
+        }
+        assert_eq!(count, 32);
+    }
+}

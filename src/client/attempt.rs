@@ -1,0 +1,151 @@
+//! One attempt to send a transaction: what is known of it beyond the transaction itself.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::checkpoint::{ContentCommand, Outcome, Sent, Stage, UnfinishedTransaction, Used};
+use crate::dot::{ContentChecker, DotEncoder, FaultPolicy};
+use crate::output::Position;
+use crate::reply::Reply;
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) transaction: UnfinishedTransaction,
+    /// What was stored last.
+    pub(super) stored: Option<UnfinishedTransaction>,
+    pub(super) used: Used,
+    pub(super) mail: Bytes,
+    pub(super) pipelining: bool,
+    /// MAIL, RCPTs and DATA go in one group.
+    pub(super) grouped: bool,
+    /// Data may have been sent under the TRANSID before this attempt.
+    pub(super) restart: bool,
+    /// The most that this attempt has sent.
+    pub(super) sent: Sent,
+    /// 355s to a transaction that is no restart.
+    pub(super) surprises: u8,
+    pub(super) after_reset: AfterReset,
+    /// The data mark is durable.
+    pub(super) data_stored: bool,
+    /// RCPTs from this index on are not written.
+    pub(super) next_recipient: usize,
+    pub(super) data_written: bool,
+    /// A 355 is in force.
+    pub(super) resumed: bool,
+    /// The first octet to send.
+    pub(super) from: u64,
+    pub(super) lookbehind: u8,
+    pub(super) look: Vec<u8>,
+    /// The next octet that the caller gives.
+    pub(super) given: u64,
+    /// The caller was asked for content.
+    pub(super) asked: bool,
+    /// The caller has said that there is no more.
+    pub(super) finished: bool,
+    pub(super) encoder: Encoder,
+    pub(super) end: Option<Position>,
+    pub(super) finals: Vec<(usize, Reply)>,
+    /// The refusal that ended the attempt while replies are still owed.
+    pub(super) declined: Option<(Stage, Reply)>,
+}
+
+/// What the reply to RSET leads to.
+#[derive(Debug)]
+pub(super) enum AfterReset {
+    MailAgain,
+    Conclude(Box<Outcome>),
+}
+
+#[derive(Debug)]
+pub(super) enum Encoder {
+    Dot(DotEncoder),
+    Chunks {
+        /// `None` for BODY=BINARYMIME, where all octets pass.
+        checker: Option<ContentChecker>,
+        chunk: BytesMut,
+    },
+}
+
+impl Attempt {
+    pub(super) fn new(
+        transaction: UnfinishedTransaction,
+        used: Used,
+        mail: Bytes,
+        pipelining: bool,
+    ) -> Self {
+        let restart = transaction.is_restart() && used.transid;
+        Self {
+            transaction,
+            stored: None,
+            used,
+            mail,
+            pipelining,
+            grouped: pipelining && !used.transid && used.command == ContentCommand::Data,
+            restart,
+            sent: Sent::Nothing,
+            surprises: 0,
+            after_reset: AfterReset::MailAgain,
+            data_stored: false,
+            next_recipient: 0,
+            data_written: false,
+            resumed: false,
+            from: 0,
+            lookbehind: 0,
+            look: Vec::new(),
+            given: 0,
+            asked: false,
+            finished: false,
+            encoder: Encoder::Dot(DotEncoder::new()),
+            end: None,
+            finals: Vec::new(),
+            declined: None,
+        }
+    }
+
+    /// What the message was sent with from its start on: after a 355 what the first attempt used.
+    pub(super) fn used_from_the_start(&self) -> Used {
+        let before = self.transaction.used().filter(|_| self.resumed);
+        before.unwrap_or(self.used)
+    }
+
+    /// The size of the message as it is transferred.
+    pub(super) fn size(&self) -> u64 {
+        self.transaction.content().size(self.used.command)
+    }
+
+    /// Octets of the content that the caller has.
+    pub(super) fn octets(&self) -> u64 {
+        self.transaction.content().octets
+    }
+
+    pub(super) fn is_binary(&self) -> bool {
+        self.transaction.envelope().mail().body == Some(crate::command::Body::BinaryMime)
+    }
+
+    /// The server has all of the message and is asked for its reply only.
+    pub(super) fn is_complete(&self) -> bool {
+        self.resumed && self.from == self.size()
+    }
+
+    pub(super) fn accepted(&self) -> Vec<usize> {
+        let accepted = self.transaction.envelope().accepted();
+        accepted.map(|recipient| recipient.index()).collect()
+    }
+
+    pub(super) fn recipients(&self) -> usize {
+        self.transaction.envelope().recipients().len()
+    }
+
+    /// Begins an encoder for text at its start, or for chunks at `from`.
+    pub(super) fn begin_encoder(&mut self, policy: FaultPolicy) {
+        self.encoder = match self.used.command {
+            ContentCommand::Data => Encoder::Dot(DotEncoder::new().with_policy(policy)),
+            ContentCommand::Bdat => Encoder::Chunks {
+                checker: (!self.is_binary()).then(ContentChecker::new),
+                chunk: BytesMut::new(),
+            },
+        };
+    }
+}

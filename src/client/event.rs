@@ -1,0 +1,199 @@
+//! What a client session asks and tells: events, questions with their tokens, and the answers.
+//!
+//! Layer 4. A question is an event whose value is the right to answer it, once, at any time, from
+//! any task. A question whose transaction has ended is stale: its answer changes nothing, and the
+//! method says so with [`Answered::Stale`].
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::checkpoint::{MissingExtension, Outcome, ScopeRefused, UnfinishedTransaction};
+use crate::error::{PeerError, UsageError};
+use crate::offset::OctetOffset;
+use crate::reply::{Reply, Severity};
+use crate::token::Token;
+
+/// What a [`ClientSession`](super::ClientSession) asks or tells its caller.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A transaction can be sent. What the server offers is in
+    /// [`ClientSession::capabilities`](super::ClientSession::capabilities).
+    Ready,
+    /// STARTTLS was accepted: do the handshake on the transport, then call
+    /// [`handle_tls`](super::ClientSession::handle_tls).
+    TlsHandover,
+    /// The server wants the next SASL response.
+    AuthChallenge(ChallengeQuestion),
+    /// AUTH succeeded. [`Ready`](Self::Ready) follows.
+    Authenticated(Reply),
+    /// AUTH failed. [`Ready`](Self::Ready) follows.
+    AuthRefused(Reply),
+    /// Make the transaction durable, then answer with
+    /// [`stored`](super::ClientSession::stored). Nothing that it vouches for is in the output
+    /// before.
+    Store(StoreQuestion),
+    /// A recipient was accepted or refused, now or, where a restart leaves its RCPT out, before.
+    Recipient {
+        /// Its place among the recipients of the transaction, from zero.
+        index: usize,
+        /// The reply as it came.
+        reply: Reply,
+        /// What it means.
+        verdict: RecipientVerdict,
+    },
+    /// Give the content from `start` on with
+    /// [`send_content`](super::ClientSession::send_content), whenever
+    /// [`wants_content`](super::ClientSession::wants_content), and
+    /// [`finish_content`](super::ClientSession::finish_content) at its end.
+    SendContent {
+        /// The first octet to give.
+        start: OctetOffset,
+        /// How many of the octets given first the server has already, at most two. They tell
+        /// where a line begins and are not sent.
+        lookbehind: u8,
+    },
+    /// No more content is wanted: the server said no, or the attempt is over.
+    StopContent,
+    /// What became of the attempt. Store it, then call
+    /// [`outcome_stored`](super::ClientSession::outcome_stored).
+    Done(Outcome),
+    /// The server refused the connection, or the client's name. QUIT is sent.
+    Rejected(Reply),
+    /// The server broke a rule.
+    PeerFault(PeerError),
+    /// The session is over: close the transport. Nothing comes after it.
+    Finished(Ending),
+}
+
+/// What the reply to a RCPT means for its recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecipientVerdict {
+    /// Accepted: the outcome of the transaction is that of the recipient.
+    Accepted,
+    /// Refused for now. 552 counts as 452 (RFC 5321 §4.5.3.1.10).
+    Deferred,
+    /// Refused for good.
+    Refused,
+}
+
+impl RecipientVerdict {
+    /// What `reply` to a RCPT means.
+    #[must_use]
+    pub fn of(reply: &Reply) -> Self {
+        match reply.severity() {
+            Severity::Completion => Self::Accepted,
+            Severity::PermanentFailure if reply.code().get() != 552 => Self::Refused,
+            _ => Self::Deferred,
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// QUIT was answered, or sent on a connection that then ended.
+    Quit,
+    /// The server refused the connection or the client's name.
+    Rejected,
+    /// TLS is required and not to be had.
+    NoTls,
+    /// The TLS handshake failed.
+    TlsFailed,
+    /// The server closed with 421. The same server is not asked again at once.
+    Closed,
+    /// The transport ended or failed.
+    Lost,
+    /// The server did not answer in time.
+    TimedOut,
+    /// The server broke a rule after which nothing is certain.
+    Protocol,
+    /// The server said no in the middle of the content, which then cannot be ended.
+    RefusedEarly,
+    /// The caller gave up, or gave content that cannot be sent.
+    Abandoned,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answered {
+    /// The session took it.
+    Taken,
+    /// What it answers is over: nothing has changed.
+    Stale,
+}
+
+/// See [`Event::Store`].
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is answered"]
+pub struct StoreQuestion {
+    pub(super) token: Token,
+    pub(super) transaction: Box<UnfinishedTransaction>,
+}
+
+impl StoreQuestion {
+    /// What to store.
+    #[must_use]
+    pub fn transaction(&self) -> &UnfinishedTransaction {
+        &self.transaction
+    }
+}
+
+/// See [`Event::AuthChallenge`].
+#[derive(Debug)]
+#[must_use = "the server waits for a response"]
+pub struct ChallengeQuestion {
+    pub(super) token: Token,
+    pub(super) challenge: Bytes,
+}
+
+impl ChallengeQuestion {
+    /// The challenge, decoded.
+    #[must_use]
+    pub fn challenge(&self) -> &[u8] {
+        &self.challenge
+    }
+}
+
+/// The answer to [`Event::AuthChallenge`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChallengeAnswer {
+    /// This response, which the session encodes.
+    Response(Bytes),
+    /// Cancel the exchange (RFC 4954 §4).
+    Cancel,
+}
+
+/// What the handshake gave, for [`handle_tls`](super::ClientSession::handle_tls).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsOutcome {
+    /// TLS is in use, and the server is the one that the caller wants.
+    Established,
+    /// The handshake failed, or the server is not the one wanted; the session is over.
+    Failed,
+}
+
+/// Why a transaction cannot be sent on this session. Nothing has changed: try the next address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The session is not ready.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The server lacks what the message, or its first attempt, needs.
+    #[error(transparent)]
+    Missing(#[from] MissingExtension),
+    /// An attempt from here is not allowed.
+    #[error(transparent)]
+    Scope(#[from] ScopeRefused),
+    /// The server does not offer CHECKPOINT, and an earlier attempt sent the end of the data: the
+    /// message may be delivered twice. [`UnfinishedTransaction::allow_doubling`] lifts this.
+    #[error("CHECKPOINT is not offered, and the message may have been delivered")]
+    NoCheckpoint,
+    /// The message is larger than the server takes (RFC 1870 §6.1), in octets.
+    #[error("message larger than the {0} octets that the server takes")]
+    TooLarge(u64),
+}

@@ -1,0 +1,240 @@
+//! The phases of a client session, and every transition between them.
+//!
+//! This file owns them all: one table, [`Phase::after`]. What is not in it is out of turn: for a
+//! reply a protocol error, for a call of the embedder's a `UsageError`.
+//!
+//! ```text
+//! Greeting ─► Hello ─► StartTls ─► TlsHandshake ─► Hello again        Sasl ◄─► SaslAsked
+//!               │         │ refused                                    ▲ │
+//!               ▼         ▼                                            │ ▼
+//!             Ready ◄─────┘◄──────────── outcome stored ────────────── Ready
+//!               │ send()                                                 ▲
+//!               ▼                                                        │
+//!           Storing ─► Mail ─► Judging ─► Envelope ─► DataCommand ─► Content ─► Final
+//!                       │ ▲      │ 355 N     │             │            │         │
+//!                       │ │      │ refused   │ all refused │ no 354     │ refused │ final reply
+//!                       ▼ │      ▼           ▼             ▼            ▼         ▼
+//!                     Resetting ──────────► Draining (replies still owed) ─► Concluded ─► Ready
+//!
+//! anywhere: 421, a rule broken, a time-out, end of the transport ─► Closed
+//! Ready, Concluded, a refused greeting or hello: QUIT ─► Quitting ─► Closed
+//! ```
+//!
+//! `Judging` is the moment of a restart at which the caller has given too little of the content to
+//! tell whether the offset is one to go on from.
+
+/// What the session is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    /// The greeting is awaited.
+    Greeting,
+    /// The reply to EHLO, LHLO or HELO is awaited.
+    Hello,
+    /// The reply to STARTTLS is awaited.
+    StartTls,
+    /// The caller does the handshake.
+    TlsHandshake,
+    /// Between transactions.
+    Ready,
+    /// The reply to AUTH, or to a SASL response, is awaited.
+    Sasl,
+    /// A challenge is open.
+    SaslAsked,
+    /// The store question before MAIL is open.
+    Storing,
+    /// The reply to MAIL is awaited.
+    Mail,
+    /// The caller's octets before the offset of a 355 are awaited.
+    Judging,
+    /// Replies to RCPT, or the store question before the data, are awaited.
+    Envelope,
+    /// The reply to DATA is awaited.
+    DataCommand,
+    /// Content is sent.
+    Content,
+    /// The end of the data is sent; its replies are awaited.
+    Final,
+    /// The attempt is over, but replies are still owed.
+    Draining,
+    /// The reply to RSET is awaited.
+    Resetting,
+    /// The outcome is told; the caller has not stored it yet.
+    Concluded,
+    /// The reply to QUIT is awaited.
+    Quitting,
+    /// Over.
+    Closed,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// EHLO, LHLO or HELO is sent.
+    Hello,
+    /// The session is ready for a transaction.
+    Ready,
+    /// STARTTLS is sent.
+    StartTls,
+    /// It was accepted.
+    TlsAccepted,
+    /// AUTH or a SASL response is sent.
+    Sasl,
+    /// A challenge came.
+    Challenge,
+    /// A transaction is to be sent.
+    Send,
+    /// MAIL is sent.
+    Mail,
+    /// The octets before the offset of a 355 are needed.
+    Judge,
+    /// MAIL was accepted, and the offset, if there is one, is good.
+    Envelope,
+    /// All RCPTs are answered, and DATA is sent.
+    DataCommand,
+    /// Content may be sent.
+    Content,
+    /// The end of the data is sent.
+    End,
+    /// Replies are still owed although the attempt is over.
+    Drain,
+    /// RSET is sent.
+    Reset,
+    /// The outcome is told.
+    Conclude,
+    /// QUIT is sent.
+    Quit,
+    /// Over.
+    Close,
+}
+
+impl Phase {
+    /// The phase after `step`; `None` where it is out of turn.
+    pub(super) fn after(self, step: Step) -> Option<Self> {
+        use Phase as P;
+        use Step as S;
+        Some(match (self, step) {
+            (P::Closed, _) => return None,
+            (_, S::Close) => P::Closed,
+
+            (P::Greeting | P::Hello | P::TlsHandshake, S::Hello) => P::Hello,
+            (P::Hello, S::StartTls) => P::StartTls,
+            (P::StartTls, S::TlsAccepted) => P::TlsHandshake,
+            (P::Hello | P::StartTls, S::Ready) => P::Ready,
+
+            (P::Ready | P::SaslAsked, S::Sasl) => P::Sasl,
+            (P::Sasl, S::Challenge) => P::SaslAsked,
+            (P::Sasl, S::Ready) => P::Ready,
+
+            (P::Ready, S::Send) => P::Storing,
+            (P::Storing | P::Resetting, S::Mail) => P::Mail,
+            (P::Mail, S::Judge) => P::Judging,
+            (P::Mail | P::Judging, S::Envelope) => P::Envelope,
+            (P::Envelope, S::DataCommand) => P::DataCommand,
+            (P::Envelope | P::DataCommand, S::Content) => P::Content,
+            (P::DataCommand | P::Content, S::End) => P::Final,
+
+            (P::Mail | P::DataCommand | P::Content | P::Final, S::Drain) => P::Draining,
+            (P::Mail | P::Judging | P::Envelope | P::DataCommand | P::Draining, S::Reset) => {
+                P::Resetting
+            }
+            (
+                P::Mail
+                | P::Judging
+                | P::Envelope
+                | P::DataCommand
+                | P::Content
+                | P::Final
+                | P::Draining
+                | P::Resetting,
+                S::Conclude,
+            ) => P::Concluded,
+            (P::Concluded, S::Ready) => P::Ready,
+
+            (P::Greeting | P::Hello | P::StartTls | P::Ready | P::Concluded, S::Quit) => {
+                P::Quitting
+            }
+            _ => return None,
+        })
+    }
+
+    /// Between `send` and the outcome.
+    pub(super) fn in_transaction(self) -> bool {
+        matches!(
+            self,
+            Self::Storing
+                | Self::Mail
+                | Self::Judging
+                | Self::Envelope
+                | Self::DataCommand
+                | Self::Content
+                | Self::Final
+                | Self::Draining
+                | Self::Resetting
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: [Step; 18] = [
+        Step::Hello,
+        Step::Ready,
+        Step::StartTls,
+        Step::TlsAccepted,
+        Step::Sasl,
+        Step::Challenge,
+        Step::Send,
+        Step::Mail,
+        Step::Judge,
+        Step::Envelope,
+        Step::DataCommand,
+        Step::Content,
+        Step::End,
+        Step::Drain,
+        Step::Reset,
+        Step::Conclude,
+        Step::Quit,
+        Step::Close,
+    ];
+
+    #[test]
+    fn a_closed_session_stays_closed() {
+        for step in STEPS {
+            assert_eq!(Phase::Closed.after(step), None, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn every_phase_is_reached_and_can_be_left() {
+        let mut reached = std::vec![Phase::Greeting];
+        let mut at = 0;
+        while let Some(phase) = reached.get(at).copied() {
+            let next: std::vec::Vec<_> =
+                STEPS.iter().filter_map(|step| phase.after(*step)).collect();
+            assert!(
+                phase == Phase::Closed || next.contains(&Phase::Closed),
+                "{phase:?}"
+            );
+            for phase in next {
+                if !reached.contains(&phase) {
+                    reached.push(phase);
+                }
+            }
+            at += 1;
+        }
+        assert_eq!(reached.len(), 19);
+    }
+
+    #[test]
+    fn no_transaction_ends_but_by_its_outcome() {
+        for step in STEPS {
+            for phase in [Phase::Mail, Phase::Envelope, Phase::Content, Phase::Final] {
+                let next = phase.after(step);
+                assert_ne!(next, Some(Phase::Ready), "{phase:?} {step:?}");
+                assert_ne!(next, Some(Phase::Quitting), "{phase:?} {step:?}");
+            }
+        }
+    }
+}
