@@ -176,6 +176,9 @@ class Process:
 
 def stop_all():
     """Stops every process of this run, those that left their group included."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for process in list(_running):
         process.stop(seconds=2)
     for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):

@@ -35,6 +35,8 @@ def watched():
             yield it, proxy
         except (h.Failed, smtplib.SMTPException, OSError, AssertionError) as error:
             raise h.Failed(f"{error!r}\n{proxy.dialogue()}") from error
+        except h.OutOfTime:
+            raise h.Failed(f"not done in time\n{proxy.dialogue()}") from None
 
 
 def prepare(name):

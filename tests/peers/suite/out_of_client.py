@@ -37,6 +37,8 @@ def watched(name, cut_after=None):
             yield it, proxy
         except (h.Failed, OSError) as error:
             raise h.Failed(f"{error}\n{proxy.dialogue()}\n{it.log_end()}") from error
+        except h.OutOfTime:
+            raise h.Failed(f"not done in time\n{proxy.dialogue()}\n{it.log_end()}") from None
 
 
 def check_kept(it, octets, count=1):
