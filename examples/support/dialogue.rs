@@ -21,6 +21,9 @@ pub struct Dialogue {
     data: u64,
     /// Octets of the message since the last line.
     untold: u64,
+    /// Chunks since the last line, without the last one, and those of them without a reply.
+    chunks: u64,
+    unanswered: u64,
     ended: bool,
 }
 
@@ -41,6 +44,8 @@ impl Dialogue {
             start: 0,
             data: 0,
             untold: 0,
+            chunks: 0,
+            unanswered: 0,
             ended: false,
         }
     }
@@ -103,6 +108,11 @@ impl Dialogue {
     pub fn server(&mut self, mut octets: &[u8]) {
         while take_line(&mut octets, &mut self.reply) {
             let line = std::mem::take(&mut self.reply);
+            if self.unanswered > 0 && line.starts_with(b"250 ") {
+                self.unanswered -= 1;
+                continue;
+            }
+            self.tell_data();
             self.tell('S', &line);
             match (line.get(..4), line.get(4..)) {
                 (Some(b"354 "), _) => {
@@ -134,16 +144,24 @@ impl Dialogue {
 
     fn command_line(&mut self) {
         let line = std::mem::take(&mut self.command);
-        self.tell('C', &line);
         let text = String::from_utf8_lossy(&line).to_ascii_uppercase();
         let mut words = text.split_ascii_whitespace();
         if words.next() == Some("BDAT") {
             let left = words.next().and_then(|size| size.parse().ok()).unwrap_or(0);
             let last = words.next() == Some("LAST");
             self.mode = Mode::Chunk { left, last };
+            if last {
+                self.tell_data();
+                self.tell('C', &line);
+            } else {
+                self.chunks += 1;
+                self.unanswered += 1;
+            }
             if left == 0 {
                 self.end_chunk(last);
             }
+        } else {
+            self.tell('C', &line);
         }
     }
 
@@ -153,7 +171,9 @@ impl Dialogue {
     }
 
     fn end_chunk(&mut self, last: bool) {
-        self.tell_data();
+        if last {
+            self.tell_data();
+        }
         self.mode = Mode::Commands;
         self.ended |= last;
     }
@@ -171,8 +191,14 @@ impl Dialogue {
 
     fn tell_data(&mut self) {
         let count = std::mem::take(&mut self.untold);
-        if count > 0 {
-            (self.sink)(&format!("C: <{count} octets of message data>"));
+        match std::mem::take(&mut self.chunks) {
+            0 if count == 0 => {}
+            0 => (self.sink)(&format!("C: <{count} octets of message data>")),
+            chunks => {
+                // One BDAT after the other, and a reply to each, would hide all the rest.
+                let line = format!("C: <{count} octets of message data, BDAT {chunks} times>");
+                (self.sink)(&line);
+            }
         }
     }
 }
