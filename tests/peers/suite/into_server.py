@@ -47,7 +47,7 @@ def prepare(name):
     if name == "swaks":
         return run([install.system_tool("swaks", "swaks"), "--version"]).out.decode().split("\n")[0]
     if name in ("curl", "msmtp"):
-        return " ".join(run([install.system_tool(name, name), "--version"]).out.decode().split()[:3])
+        return " ".join(run([install.system_tool(name, name), "--version"]).out.decode().split("(")[0].split("\n")[0].split()[:3])
     if name == "server":
         return "examples/server"
     _place, node = install.npm(NODEMAILER)
