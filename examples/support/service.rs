@@ -212,16 +212,16 @@ impl Mail {
             Some(key) => {
                 let session = self.session.clone();
                 let ours = key.clone();
-                let superseded = move || {
+                let wanted = move || {
                     session.call(move |smtp, now| {
                         // It may have gone on to another transaction by now.
                         if smtp.transaction().key() == Some(&ours) {
-                            smtp.supersede(now);
+                            smtp.give_way(now);
                         }
                     });
                 };
                 let store = &self.service.store;
-                store.claim(key, self.owner.as_bytes(), superseded)
+                store.claim(key, self.owner.as_bytes(), wanted)
             }
         };
         if let (Some(key), Ok(Claim::Claimed { generation, .. })) = (question.key(), &claim) {

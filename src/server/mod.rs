@@ -9,7 +9,7 @@
 //!   transport](ServerSession::handle_disconnect), [time](ServerSession::handle_timeout),
 //!   [TLS](ServerSession::handle_tls));
 //! * **verbs**: from the caller to the session (`answer_*`, [`fail_content`], [`shutdown`],
-//!   [`supersede`], [`amend_peer`], [`transmitted`]);
+//!   [`supersede`], [`give_way`], [`amend_peer`], [`transmitted`]);
 //! * **`poll_*`**: from the session to the caller ([events](ServerSession::poll_event),
 //!   [content](ServerSession::poll_content), [the next deadline](ServerSession::poll_timeout)).
 //!
@@ -40,7 +40,9 @@
 //! After a failed fsync call [`fail_content`] and drop the octets since the last good one: no
 //! later fsync vouches for them. Two sessions meet on one key at the claim: the later one fences
 //! the earlier, whose store operations are refused from then on; tell the earlier session with
-//! [`supersede`], or let it find out. Several hosts meet at the compare-and-set of the commit.
+//! [`supersede`], or let it find out. Before a claim [`give_way`] lets the earlier session store
+//! what it has, so that nothing is sent twice. Several hosts meet at the compare-and-set of the
+//! commit.
 //!
 //! # The loop
 //!
@@ -106,6 +108,7 @@
 //! [`fail_content`]: ServerSession::fail_content
 //! [`shutdown`]: ServerSession::shutdown
 //! [`supersede`]: ServerSession::supersede
+//! [`give_way`]: ServerSession::give_way
 //! [`amend_peer`]: ServerSession::amend_peer
 //! [`transmitted`]: ServerSession::transmitted
 //! [`Record::length`]: crate::checkpoint::Record::length
@@ -436,6 +439,17 @@ impl ServerSession {
         if self.phase.in_transaction() && self.transaction.generation().is_some() {
             // What the store would be told is refused there: it is outdated.
             self.transaction.clear();
+            self.close(Some(standard::FENCED.into()), Ending::Closed);
+        }
+    }
+
+    /// Another session wants the key of this one's transaction, and its claim can wait a moment: a
+    /// client is often back before the server has noticed that the old connection is lost. What
+    /// has come so far is told with [`Event::Interrupted`], to be stored while this session still
+    /// holds the key; then 421 4.3.0. A decision under way goes on.
+    pub fn give_way(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.phase.in_transaction() && self.transaction.generation().is_some() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
         }
     }
