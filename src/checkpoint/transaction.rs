@@ -19,13 +19,19 @@
 //!   refused, cuts the content to [`Record::length`], and reads the record. It happens for every
 //!   MAIL with a TRANSID, whether or not a record exists. A record whose content is shorter than
 //!   its length is dropped; one that cannot be read is kept, and MAIL answered 451.
+//! * **Confirming** ([`DataOutcome::Confirm`]) compares generation and length. Length 0 is a fresh
+//!   start: whatever partial record and content are held go in the same step, so that an old
+//!   record never stands beside new content. Do not wait for [`Discard`] with that.
 //! * **Storing** a partial record names its generation and comes after the content up to its
-//!   length is durable.
+//!   length is durable. The generation stays the same up to the commit, so a store that lags
+//!   behind looks twice: a partial record never replaces one that is processing or committed, nor
+//!   a longer one of the same generation.
 //! * **Deciding** begins with a compare-and-set of the key under the current generation; from then
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
-//! * **Discarding** names the generation, and is advice: it may be late or lost.
+//! * **Discarding** names the generation, and is advice: it may be late or lost, but it is never
+//!   carried out on a decision that was begun after the advice was given.
 //! * A later claim fences sessions, never a decision that is under way.
 
 use alloc::boxed::Box;
@@ -295,6 +301,7 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
+        // SMTP cannot go on with a transaction of LMTP: other replies are owed.
         let same = record.per_recipient == self.per_recipient
             && record
                 .envelope
@@ -418,10 +425,9 @@ impl Transaction {
                 self.generation = None;
                 None
             }
-            Confirmation::WrongLength => match self.basis {
-                Basis::Partial(_) => self.discard(),
-                _ => None,
-            },
+            // Also of a fresh transaction: what is held then is what it replaces.
+            Confirmation::WrongLength if self.is_complete() => None,
+            Confirmation::WrongLength => self.discard(),
         }
     }
 

@@ -236,7 +236,7 @@ impl ServerSession {
     pub(super) fn flush_recipients(&mut self) {
         while let Some(Slot::Answered(_)) = self.recipients.front() {
             if let Some(Slot::Answered(reply)) = self.recipients.pop_front() {
-                self.reply(reply);
+                self.write(&reply);
             }
         }
         if self.recipients.is_empty() {
@@ -397,9 +397,9 @@ impl ServerSession {
         self.abandon = None;
         match answer {
             AbandonAnswer::Abandoned => {
-                self.close(Some(standard::FENCED.into()), Ending::Closed);
+                self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
             }
-            // CP-21: no reply promises less than any.
+            // No reply promises less than any.
             AbandonAnswer::TooLate => self.close(None, Ending::Silent),
         }
         Ok(Answered::Taken)
@@ -471,7 +471,8 @@ impl ServerSession {
         }
     }
 
-    /// Answers [`Event::StartTls`].
+    /// Answers [`Event::StartTls`]. Where octets stand behind the command by now, the session ends
+    /// whatever the answer is: they could be anybody's (RFC 3207 §6, CVE-2011-0411).
     ///
     /// # Errors
     ///
@@ -485,6 +486,11 @@ impl ServerSession {
         ensure!(self.knows(&question.token), question, ForeignToken);
         if !self.take_asked(now, &question.token) {
             return Ok(Answered::Stale);
+        }
+        if !self.input.is_empty() {
+            self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+            self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
+            return Ok(Answered::Taken);
         }
         match answer {
             StartTlsAnswer::Proceed => {

@@ -433,8 +433,13 @@ impl ServerSession {
                 self.give_final_replies(&completion.replies);
             }
             EndOutcome::ContentAfterEnd => {
+                // With LMTP every accepted recipient is owed a reply here too.
+                let others = self.transaction.expected_replies().saturating_sub(1);
                 self.tell(Event::TransactionEnded);
                 self.end_transaction();
+                for _ in 0..others {
+                    self.reply(standard::TRANSACTION_FAILED);
+                }
                 self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
             }
         }

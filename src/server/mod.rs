@@ -124,8 +124,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use crate::protocol::Protocol;
 pub use answer::Answer;
-pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
+pub use config::{ConfigError, DataRate, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
     AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
@@ -196,6 +197,10 @@ pub struct ServerSession {
     since: Timestamp,
 
     input: Bytes,
+    /// Octets received in all.
+    received: u64,
+    /// Of these, those before the command that was read last.
+    before_command: u64,
     eof: bool,
     /// Writing failed: nothing will be transmitted any more.
     broken: bool,
@@ -219,6 +224,8 @@ pub struct ServerSession {
     drain: Option<Drain>,
     /// Where the last 355 ends in the output.
     offset_told: Position,
+    /// Octets received when the last 355 had been transmitted.
+    received_before_offset: u64,
     /// Completion records whose replies have been written up to a position.
     completed: Vec<(Position, TransactionKey)>,
 
@@ -245,6 +252,8 @@ impl ServerSession {
             now,
             since: now,
             input: Bytes::new(),
+            received: 0,
+            before_command: 0,
             eof: false,
             broken: false,
             lines: LineReader::new(),
@@ -261,6 +270,7 @@ impl ServerSession {
             content: Content::default(),
             drain: None,
             offset_told: Position::default(),
+            received_before_offset: 0,
             completed: Vec::new(),
             errors: 0,
             idle_commands: 0,
@@ -298,9 +308,11 @@ impl ServerSession {
         &self.transaction
     }
 
-    /// Whether the session has read what it was given and would take more. False while it waits
-    /// for an answer, for the output to be transmitted or for its content to be taken, and from
-    /// the 220 to STARTTLS on: what comes then is for the handshake.
+    /// Whether the session has read what it was given and would take more. While it waits for an
+    /// answer, for the output to be transmitted or for its content to be taken, it holds one input
+    /// at most, so that the end of the transport is seen even then. False from the 220 to STARTTLS
+    /// on: what comes then is for the handshake. Up to date once [`poll_event`](Self::poll_event)
+    /// has given `None`.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let reads = !matches!(
@@ -326,11 +338,16 @@ impl ServerSession {
 
     /// Octets came. The session takes all of `input` if it has read what it had, nothing
     /// otherwise: what it leaves, pass again. It shares the memory of `input` until it has read it.
+    ///
+    /// A caller that reads ahead of [`wants_input`](Self::wants_input) may have more waiting when
+    /// [`poll_event`](Self::poll_event) gives `None`: as long as the session wants input then, the
+    /// next turn begins at once, without waiting for the transport.
     pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
         self.now = self.now.max(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
             input.clear();
         } else if self.input.is_empty() {
+            self.received = self.received.saturating_add(input.len() as u64);
             self.input = core::mem::take(input);
         }
     }
@@ -378,6 +395,9 @@ impl ServerSession {
                 self.hello = Bytes::new();
                 self.extended = false;
                 self.lines = LineReader::new();
+                if self.shutdown.is_some() {
+                    self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
+                }
             }
             TlsOutcome::Failed => self.end(Ending::Lost),
         }
@@ -409,10 +429,11 @@ impl ServerSession {
     }
 
     /// Another session has claimed the key of this one's transaction: 421 4.3.0, and never a final
-    /// 2yz. A decision under way goes on; it belongs to the record.
+    /// 2yz. A decision under way goes on; it belongs to the record. A transaction without a record
+    /// cannot be superseded: nothing happens.
     pub fn supersede(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        if self.phase.in_transaction() {
+        if self.phase.in_transaction() && self.transaction.generation().is_some() {
             // What the store would be told is refused there: it is outdated.
             self.transaction.clear();
             self.close(Some(standard::FENCED.into()), Ending::Closed);
@@ -488,36 +509,37 @@ impl ServerSession {
         self.output.take()
     }
 
-    /// The transport took this many octets of the output.
+    /// The transport took this many octets of the output. Report it before passing on input that
+    /// came later: what a client sends in answer to a 355 is told from what it sent without having
+    /// seen it by the order of these calls.
     ///
     /// # Errors
     ///
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
         self.now = self.now.max(now);
-        self.output.transmitted(octets)
+        let told = self.output.has_transmitted(self.offset_told);
+        self.output.transmitted(octets)?;
+        if !told && self.output.has_transmitted(self.offset_told) {
+            self.received_before_offset = self.received;
+        }
+        Ok(())
     }
 
     // ---- inside ----
 
     /// One step; false where the session waits for the world or the caller.
     fn advance(&mut self) -> bool {
-        if self.broken {
-            self.output.discard();
-        }
         let moved = match self.phase {
             Phase::Closed => return false,
             Phase::Closing => {
-                if self.output.pending() == 0 {
-                    let ending = self.ending.unwrap_or(Ending::Closed);
-                    self.end(ending);
-                    return true;
+                let transmitted = self.output.pending() == 0;
+                if !transmitted && !self.broken {
+                    return false;
                 }
-                if self.broken {
-                    self.end(Ending::Lost);
-                    return true;
-                }
-                return false;
+                let ending = self.ending.unwrap_or(Ending::Closed);
+                self.end(if transmitted { ending } else { Ending::Lost });
+                return true;
             }
             Phase::TlsReply => {
                 if !self.input.is_empty() {
@@ -581,9 +603,18 @@ impl ServerSession {
         token
     }
 
+    /// Answers a command: behind the replies to recipients that are still open.
     fn reply(&mut self, reply: impl Into<Reply>) {
+        if self.recipients.is_empty() {
+            self.write(&reply.into());
+        } else {
+            self.recipients.push_back(Slot::Answered(reply.into()));
+        }
+    }
+
+    fn write(&mut self, reply: &Reply) {
         let enhanced = self.extended && self.config.offers.enhanced_status_codes;
-        reply.into().encode(enhanced, self.output.buffer());
+        reply.encode(enhanced, self.output.buffer());
     }
 
     fn greet(&mut self) {
@@ -656,7 +687,7 @@ impl ServerSession {
         }
         self.interrupt();
         if let Some(reply) = reply {
-            self.reply(reply);
+            self.write(&reply);
         }
         self.go(Step::Close);
         self.ending = Some(ending);
@@ -714,7 +745,7 @@ impl ServerSession {
             }
             Phase::Content => self.content_time_out(),
             Phase::Deciding if self.abandon.is_none() => self.ask_abandon(),
-            // Too late to stop it: any reply would promise too much (CP-21).
+            // Too late to stop it: any reply would promise too much.
             Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 self.tell(Event::PeerFault(PeerError::TimedOut));
@@ -724,7 +755,7 @@ impl ServerSession {
                 self.tell(Event::PeerFault(PeerError::TimedOut));
                 self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
             }
-            _ => self.close(Some(standard::FENCED.into()), Ending::Closed),
+            _ => self.close(Some(standard::NO_ANSWER.into()), Ending::Closed),
         }
     }
 
