@@ -194,8 +194,54 @@ def server():
     seed("server", "refused", hello + plain * 2 + rcpt + b"DATA\r\n.\r\n", [0, 5, 0, 0, 6, 1, 0])
 
 
+def client():
+    ehlo = b"220 hi\r\n250-mx.example\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 CHECKPOINT\r\n"
+    slow = b"220 hi\r\n250-mx.example\r\n250 CHECKPOINT\r\n"
+    plain = b"220 hi\r\n250 mx.example\r\n"
+    ok = b"250 ok\r\n"
+    data = b"354 go\r\n"
+    cut = b"\xfe"
+    bye = b"221 bye\r\n"
+    seeds = {
+        "delivered": ehlo + ok * 3 + data + ok + bye,
+        "not-pipelined": slow + ok * 3 + data + ok + bye,
+        "plain": plain + ok * 3 + data + ok + bye,
+        "restart": ehlo + ok * 3 + data + cut + ehlo + b"355 14 is the offset\r\n" + ok * 2
+        + data + ok + bye,
+        "restart-complete": ehlo + ok * 3 + data + cut + slow + b"355 36 x\r\n" + ok * 2
+        + data + ok + bye,
+        "restart-inside-crlf": ehlo + ok * 3 + data + cut + ehlo + b"355 11 x\r\n" + ok * 3,
+        "restart-beyond": ehlo + ok * 3 + data + cut + ehlo + b"355 99 x\r\n" + ok * 3,
+        "restart-lost": ehlo + ok * 3 + data + cut + ehlo + ok * 3 + data + ok + bye,
+        "unasked-355": plain + b"355 0 x\r\n",
+        "refused": ehlo + b"550 no\r\n" + b"503 no\r\n" * 3 + bye,
+        "one-recipient": ehlo + ok * 2 + b"550 5.1.1 unknown\r\n" + data + ok + bye,
+        "no-recipients": ehlo + ok + b"550 no\r\n" * 2 + b"554 none\r\n" + bye,
+        "deferred": ehlo + ok * 3 + data + b"451 later\r\n" + bye,
+        "early-no": ehlo + ok * 3 + data + b"552 full\r\n",
+        "closing": ehlo + b"421 going down\r\n",
+        "rejected": b"554 no service\r\n" + bye,
+        "garbage": b"220 hi\r\nhello\r\n",
+        "lines": b"220-hi\r\n220-there\r\n220 you\r\n250-" + b"x" * 600 + b"\r\n",
+        "progress": ehlo + ok * 3 + data + b"120 wait\r\n" + ok,
+        "helo": b"220 hi\r\n500 what\r\n250 mx\r\n" + ok * 3 + data + ok + bye,
+        "starttls": b"220 hi\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n" + ehlo[8:] + ok * 3 + data + ok,
+        "starttls-injection": b"220 hi\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n250 mx\r\n",
+    }
+    for name, octets in seeds.items():
+        seed("client", name, octets)
+    for name in ("delivered", "restart", "plain"):
+        seed("client", name + "-bdat", seeds[name], [32])
+        seed("client", name + "-split", seeds[name], [8] + [5, 1, 2, 1, 3, 9] * 8)
+        seed("client", name + "-empty", seeds[name], [64])
+        seed("client", name + "-unfinished", seeds[name], [128 + 32 + 8])
+    lmtp = ehlo + ok * 3 + data + ok + b"450 later\r\n" + bye
+    seed("client", "lmtp", lmtp, [1])
+    seed("client", "no-transid", seeds["restart"], [16])
+
+
 def main():
-    for write in (commands, replies, ehlo, transid, dot, server):
+    for write in (commands, replies, ehlo, transid, dot, server, client):
         write()
 
 

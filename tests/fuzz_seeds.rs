@@ -57,3 +57,9 @@ fn record() {
 fn server() {
     replay("server", checks::server::check);
 }
+
+#[cfg(feature = "session")]
+#[test]
+fn client() {
+    replay("client", checks::client::check);
+}

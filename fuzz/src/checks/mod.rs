@@ -10,6 +10,8 @@
 // Shared with an integration test, which does not use all of it.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(feature = "session")]
+pub mod client;
 pub mod command;
 pub mod dot;
 pub mod ehlo;
@@ -17,9 +19,9 @@ pub mod input;
 pub mod memory;
 pub mod record;
 pub mod reply;
+#[cfg(feature = "session")]
 pub mod server;
 pub mod transid;
 
-// `client` (octets and splits against the client session) and `pair` (client and server by a
-// script of operations) have their places here: a module each, a shim in `fuzz_targets`, a
-// `[[bin]]` in `Cargo.toml`, and seeds in `seeds/client` and `seeds/pair`.
+// `pair` (client and server by a script of operations) has its place here: a module, a shim in
+// `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, seeds in `seeds/pair`, a test in `fuzz_seeds.rs`.

@@ -1,6 +1,8 @@
 //! Stored data: decoding never panics, and what decodes is encoded as it was.
 
-use smtp_checkpoint::checkpoint::{Completion, Record, RecordState, TransactionKey, Verdict};
+use smtp_checkpoint::checkpoint::{
+    Completion, Record, RecordState, TransactionKey, UnfinishedTransaction, Verdict,
+};
 use smtp_checkpoint::reply::{Reply, standard};
 
 pub fn check(data: &[u8]) {
@@ -10,9 +12,11 @@ pub fn check(data: &[u8]) {
     summed.extend_from_slice(&checksum(data).to_be_bytes());
     one(&summed);
     // Any octets, with the head of a record.
-    let mut headed = [b"REC\x01", data].concat();
-    headed.extend_from_slice(&checksum(&headed).to_be_bytes());
-    one(&headed);
+    for head in [b"REC\x01", b"UNF\x01"] {
+        let mut headed = [head, data].concat();
+        headed.extend_from_slice(&checksum(&headed).to_be_bytes());
+        one(&headed);
+    }
 
     if let Ok(key) = TransactionKey::from_bytes(data) {
         assert_eq!(key.as_bytes(), data);
@@ -20,6 +24,15 @@ pub fn check(data: &[u8]) {
 }
 
 fn one(octets: &[u8]) {
+    if let Ok(unfinished) = UnfinishedTransaction::decode(octets) {
+        let encoded = unfinished.encode();
+        assert_eq!(
+            UnfinishedTransaction::decode(&encoded).as_ref(),
+            Ok(&unfinished)
+        );
+        assert!(unfinished.matches(unfinished.content()));
+        let _ = unfinished.may_leave_out_recipients();
+    }
     let Ok(record) = Record::decode(octets) else {
         return;
     };

@@ -64,6 +64,7 @@ pub struct Driver<'d, 'c> {
     content: Vec<u8>,
     /// Taken and not yet reported as transmitted.
     in_flight: usize,
+    misused: u32,
     run: Run,
 }
 
@@ -100,6 +101,7 @@ impl<'d, 'c> Driver<'d, 'c> {
             generation: Generation::default(),
             content: Vec::new(),
             in_flight: 0,
+            misused: 0,
             run: Run::default(),
         }
     }
@@ -256,7 +258,7 @@ impl<'d, 'c> Driver<'d, 'c> {
                 }
                 self.session.amend_peer(peer);
             }
-            14 => self.misuse(),
+            14 if self.misused < 4 => self.misuse(),
             15 => {
                 // Octets lent, not moved out.
                 let part = usize::from(self.choices.next()).min(self.session.output().len());
@@ -275,6 +277,7 @@ impl<'d, 'c> Driver<'d, 'c> {
 
     /// Calls that do not fit change nothing.
     fn misuse(&mut self) {
+        self.misused += 1;
         let before = format!("{:?}", self.session);
         let many = self.in_flight + self.session.output().len() + 1;
         assert!(self.session.transmitted(self.now, many).is_err());

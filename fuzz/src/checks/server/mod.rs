@@ -95,7 +95,7 @@ fn anything(connections: &[&[u8]], pick: u8, mut choices: input::Choices<'_>) {
 
 /// The wire several times over, so that what grows with it is seen.
 fn repeated(wire: &[u8], choices: &mut input::Choices<'_>) -> Bytes {
-    const LONGEST: usize = 128 * 1024;
+    const LONGEST: usize = 32 * 1024;
     let times = match choices.next() {
         times @ 240.. => usize::from(times - 239) * 64,
         _ => 1,
