@@ -25,7 +25,8 @@
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
-//! * **Discarding** names the generation, and is advice: it may be late or lost.
+//! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
+//!   advice: it may be late or lost.
 //! * A later claim fences sessions, never a decision that is under way.
 
 use alloc::boxed::Box;
@@ -146,6 +147,9 @@ pub enum EndOutcome {
 }
 
 /// Advice to the store: what is held under the key is of no use any more.
+///
+/// It may be carried out late, or never. By then the same claim may have stored a later record, or
+/// its completion: ask [`applies_to`](Self::applies_to) in the step that discards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Discard {
@@ -153,6 +157,30 @@ pub struct Discard {
     pub key: TransactionKey,
     /// The generation under which it may be discarded; under a later one nothing happens.
     pub generation: Generation,
+    useless: Useless,
+}
+
+/// What a [`Discard`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Useless {
+    /// A partial record that was made under this claim or an earlier one.
+    Partial(Generation),
+    /// A completion record of which nothing was delivered.
+    Transient,
+}
+
+impl Discard {
+    /// Whether `record`, held under the key now, is what the advice is about. Never a record that
+    /// was made after the advice was given, and never the completion of a message that may have
+    /// been delivered.
+    #[must_use]
+    pub fn applies_to(&self, record: &Record) -> bool {
+        match (self.useless, &record.state) {
+            (Useless::Partial(made), RecordState::Partial) => record.generation <= made,
+            (Useless::Transient, RecordState::Committed(completion)) => completion.is_transient(),
+            _ => false,
+        }
+    }
 }
 
 /// What the transaction was found to be when its key was claimed.
@@ -208,6 +236,8 @@ pub struct Transaction {
     basis: Basis,
     /// What the store holds under the key is this transaction's to discard.
     owns_stored: bool,
+    /// What was last known to be held.
+    held: Option<Useless>,
     /// A partial record of another transaction is held, to be replaced at the first 250 to RCPT.
     replaces: bool,
     /// RCPTs below this index have been repeated or passed over.
@@ -230,6 +260,7 @@ impl Default for Transaction {
             generation: None,
             basis: Basis::Fresh,
             owns_stored: false,
+            held: None,
             replaces: false,
             cursor: 0,
             transfer: None,
@@ -300,6 +331,11 @@ impl Transaction {
                 .envelope
                 .mail()
                 .same_transaction(&self.envelope.mail());
+        self.held = match record.state {
+            RecordState::Partial => Some(Useless::Partial(record.generation)),
+            RecordState::Processing { .. } => None,
+            RecordState::Committed(_) => Some(Useless::Transient),
+        };
         let basis = match record.state {
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
@@ -523,6 +559,7 @@ impl Transaction {
             return None;
         }
         self.owns_stored = true;
+        self.held = Some(Useless::Partial(generation));
         Some(Box::new(Record {
             generation,
             envelope: self.envelope.clone(),
@@ -545,6 +582,7 @@ impl Transaction {
         Some(Discard {
             key: self.key.clone()?,
             generation: self.generation?,
+            useless: self.held?,
         })
     }
 
