@@ -8,7 +8,7 @@ use std::rc::Rc;
 use duel::client::{Caller, How, Job};
 use duel::server::Manner;
 use duel::wire::{
-    Cut, LOSSES, Report, Traffic, World, assert_delivered, config, run,
+    Cut, LOSSES, Loss, Report, Traffic, World, assert_delivered, config, run,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,9 +165,17 @@ fn final_replies_lost_at_every_octet() {
                 let finals: usize = (0..owed)
                     .map(|at| if verdict[at % verdict.len()] < 300 { 14 } else { 12 })
                     .sum();
-                for at in whole - quit - finals..whole {
+                let begin = whole - quit - finals;
+                let end_of_data = clean.traffic[0].up.len() - b"QUIT\r\n".len();
+                for at in begin..whole {
                     for loss in LOSSES {
-                        let cut = Cut { up: false, at, loss };
+                        // The reply does not come at all, or some octets of it.
+                        let cut = if at == begin {
+                            let loss = if loss == Loss::End { Loss::Reset } else { loss };
+                            Cut { up: true, at: end_of_data, loss }
+                        } else {
+                            Cut { up: false, at, loss }
+                        };
                         let once = deliver(&[Some(cut)]);
                         if once.attempts == 2 {
                             let again = once.offsets[1];
@@ -178,7 +186,7 @@ fn final_replies_lost_at_every_octet() {
                             continue;
                         };
                         let from = second.down.len() - quit - finals;
-                        for at in from..second.down.len() {
+                        for at in (from + 1..second.down.len()).step_by(3) {
                             let second = Cut { up: false, at, loss };
                             let twice = deliver(&[Some(cut), Some(second)]);
                             if twice.attempts == 3 {
