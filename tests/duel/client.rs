@@ -267,7 +267,7 @@ impl Raw {
                 }
                 self.envelope(from);
             }
-            (State::Mail, 451) => self.over(End::Again),
+            (State::Mail, 451 | 503) => self.over(End::Again),
             (State::Envelope, _) => self.envelope_reply(code),
             (State::Body, 250) => self.next_chunk(),
             (State::Body, 451 | 503) | (State::Final, 503) => self.over(End::Again),
@@ -748,6 +748,11 @@ impl Attempt {
             Self::Raw(client) => client,
             Self::Real(client) => client,
         }
+    }
+
+    /// Whether it has something to say (the simple client only).
+    pub fn has_output(&self) -> bool {
+        matches!(self, Self::Raw(client) if !client.output.is_empty())
     }
 
     pub fn into_caller(self) -> Caller {
