@@ -912,6 +912,49 @@ fn a_chunk_received_before_the_355_is_drained_in_any_order_of_draining() {
     }
 }
 
+/// Advice to drop the record that a fresh transaction replaces may be lost: where the store then
+/// finds content that should not be there, it is advised once more (CP-19).
+#[test]
+fn a_lost_discard_is_told_again_when_the_length_is_wrong() {
+    use smtp_checkpoint::checkpoint::{
+        Confirmation, DataOutcome, Identity, MailOutcome, Offered, Scope, Transaction,
+        TransactionKey, Transfer,
+    };
+    let identity = Identity::Authenticated(b"tim");
+    let transid = smtp_checkpoint::transid::TransId::parse(b"<1@c>").unwrap();
+    let key = TransactionKey::new(
+        &Scope {
+            identity,
+            tls: true,
+        },
+        transid,
+    );
+    let mut transaction = Transaction::default();
+    let mut begin = |mail: &[u8], generation, found| {
+        transaction.begin(mail, Some(key.clone())).unwrap();
+        let generation = Generation(generation);
+        let claim = Claim::Claimed { generation, found };
+        let outcome = transaction.claim(claim, Offered::default(), false, reply("250 OK"));
+        assert_eq!(outcome, MailOutcome::Fresh);
+        assert!(transaction.rcpt(b"RCPT TO:<b@x.example>").is_ok());
+        let discard = transaction.answer_recipient(0, reply("250 OK"));
+        let outcome = transaction.data(Transfer::Data);
+        assert!(matches!(outcome, DataOutcome::Confirm { .. }));
+        let confirmation = match discard {
+            None => Confirmation::Current,
+            Some(_) => Confirmation::WrongLength,
+        };
+        let again = transaction.confirm(confirmation);
+        assert_eq!(again, discard);
+        transaction.progress(6.into(), smtp_checkpoint::dot::Faults::default());
+        (discard.is_some(), transaction.snapshot())
+    };
+    let (discarded, record) = begin(b"MAIL FROM:<a@c.example> TRANSID=<1@c>", 1, None);
+    assert!(!discarded && record.is_some());
+    let (discarded, none) = begin(b"MAIL FROM:<b@c.example> TRANSID=<1@c>", 2, record);
+    assert!(discarded && none.is_none());
+}
+
 /// A record of LMTP is none for SMTP: other replies are owed.
 #[test]
 fn a_record_of_the_other_protocol() {

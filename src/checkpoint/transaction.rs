@@ -25,7 +25,8 @@
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
-//! * **Discarding** names the generation, and is advice: it may be late or lost.
+//! * **Discarding** names the generation, and is advice: it may be lost. Done late, it must not
+//!   overtake what this generation stores or commits after it.
 //! * A later claim fences sessions, never a decision that is under way.
 
 use alloc::boxed::Box;

@@ -60,7 +60,8 @@ pub enum Event {
     /// The transaction was interrupted, and this is what to keep of it: make the content taken so
     /// far durable, then store the record.
     Interrupted(Box<Record>),
-    /// What is held under this key is of no use any more. Advice: it may be lost.
+    /// What is held under this key is of no use any more. Advice: it may be lost, but what the same
+    /// generation stores or commits later must not fall to it.
     Discard(Discard),
     /// The client has all replies of these transactions for certain (QUIT came behind them): the
     /// retention of their completion records may be shortened to a floor of your choice.
