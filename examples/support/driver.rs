@@ -102,10 +102,13 @@ impl Connection {
         let mut smtp = ServerSession::new(config, peer, now());
         let mut input = Bytes::new();
         let mut asked = false;
-        while !smtp.is_finished() {
+        loop {
             smtp.handle_input(now(), &mut input);
             while let Some(event) = smtp.poll_event() {
                 handler.handle(&mut smtp, now(), event);
+            }
+            if smtp.is_finished() {
+                break; // before the wait: nothing more would come to end it
             }
             if let Some(octets) = smtp.take_output() {
                 handler.saw('S', &octets);

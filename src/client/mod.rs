@@ -81,7 +81,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use config::{ClientConfig, ClientConfigBuilder, ConfigError, Protocol, Timeouts, TlsPolicy};
+pub use crate::protocol::Protocol;
+pub use config::{ClientConfig, ClientConfigBuilder, ConfigError, Timeouts, TlsPolicy};
 pub use event::{
     Answered, ChallengeAnswer, ChallengeQuestion, Ending, Event, RecipientVerdict, SendError,
     StoreQuestion, TlsOutcome,

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::attempt::{AfterReset, Attempt};
-use super::config::Protocol;
 use super::event::{Answered, Event, RecipientVerdict, SendError, StoreQuestion};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
@@ -15,6 +14,7 @@ use crate::command::CommandLine;
 use crate::ehlo::SizeOffer;
 use crate::error::{PeerError, UsageError};
 use crate::offset::{OctetOffset, OffsetError};
+use crate::protocol::Protocol;
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
