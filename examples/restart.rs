@@ -186,7 +186,7 @@ fn show(settings: &Show) -> Result<bool, Box<dyn Error>> {
         let journal = folder.join(format!("journal-{index}"));
         let in_full = index == 0 || settings.trace;
         // Both ways of sending content are restarted in the same way.
-        let bdat = index % 2 == 1;
+        let bdat = index % 3 == 1;
         tallies.push(stage.send(file, &journal, bdat, in_full)?);
     }
     // Nothing may have been delivered since, either.
