@@ -47,9 +47,8 @@ fn lengths(report: &Report) -> (usize, usize) {
 fn cuts_of(up: usize, down: usize) -> impl Iterator<Item = Cut> {
     let up = (0..up).map(|at| (true, at));
     let down = (0..down).map(|at| (false, at));
-    up.chain(down).flat_map(|(up, at)| {
-        [false, true].map(|reset| Cut { up, at, reset })
-    })
+    up.chain(down)
+        .flat_map(|(up, at)| [false, true].map(|reset| Cut { up, at, reset }))
 }
 
 fn every_cut(who: Who) {

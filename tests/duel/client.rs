@@ -235,7 +235,10 @@ impl Raw {
                 self.state = State::Ehlo;
             }
             (State::Ehlo, 250) => {
-                assert!(lines.iter().any(|line| &line[4..] == "CHECKPOINT"), "not offered");
+                assert!(
+                    lines.iter().any(|line| &line[4..] == "CHECKPOINT"),
+                    "not offered"
+                );
                 self.mail();
             }
             (State::Reset, 250) => self.mail(),
@@ -553,7 +556,9 @@ impl Real {
                     panic!("nothing to send");
                 };
                 let transaction = UnfinishedTransaction::decode(octets).expect("as stored");
-                self.session.send(now, &transaction).expect("it can be sent");
+                self.session
+                    .send(now, &transaction)
+                    .expect("it can be sent");
             }
             Event::Store(question) => {
                 if self.keep(Kept::Open(question.transaction().encode())) {
@@ -564,7 +569,11 @@ impl Real {
             Event::SendContent { start, lookbehind } => {
                 let offset = self.offset.unwrap_or(0);
                 assert!(lookbehind <= 2);
-                assert_eq!(start.get() + u64::from(lookbehind), offset, "before the offset");
+                assert_eq!(
+                    start.get() + u64::from(lookbehind),
+                    offset,
+                    "before the offset"
+                );
                 self.given = usize::try_from(start.get()).expect("small");
                 self.asked += self.job.message.len() - self.given;
             }
@@ -625,7 +634,8 @@ impl Client for Real {
         let mut all = self.input.to_vec();
         all.extend_from_slice(octets);
         self.input = Bytes::from(all);
-        self.session.handle_input(Timestamp::ORIGIN, &mut self.input);
+        self.session
+            .handle_input(Timestamp::ORIGIN, &mut self.input);
         self.drive();
     }
 
@@ -635,7 +645,9 @@ impl Client for Real {
             return Vec::new();
         }
         let octets = self.session.take_output().unwrap_or_default();
-        self.session.transmitted(Timestamp::ORIGIN, octets.len()).expect("as many");
+        self.session
+            .transmitted(Timestamp::ORIGIN, octets.len())
+            .expect("as many");
         self.drive();
         octets.to_vec()
     }
@@ -689,9 +701,11 @@ impl Caller {
 
     pub fn outcome(&self) -> Option<Vec<String>> {
         match self {
-            Self::Raw(journal) => journal.durable.finals.as_ref().map(|finals| {
-                finals.iter().map(|reply| reply[..3].to_string()).collect()
-            }),
+            Self::Raw(journal) => journal
+                .durable
+                .finals
+                .as_ref()
+                .map(|finals| finals.iter().map(|reply| reply[..3].to_string()).collect()),
             Self::Real(journal, _) => match &journal.durable {
                 Kept::Open(_) => None,
                 Kept::Spent(finals) => Some(finals.clone()),
