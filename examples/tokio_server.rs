@@ -60,11 +60,7 @@ impl Given {
             }
             Self::Await(question, answer) => drop(smtp.answer_await(now, question, answer)?),
             Self::Fenced(key, generation) => {
-                // The session may have gone on to another transaction in the meantime.
-                let lost = smtp.transaction();
-                if lost.key() == Some(&key) && lost.generation() == Some(generation) {
-                    smtp.supersede(now);
-                }
+                smtp.supersede(now, &key, generation);
             }
         }
         Ok(())
@@ -134,21 +130,19 @@ async fn serve(
                         continue;
                     };
                     let transaction = smtp.transaction();
-                    if let Some((key, generation)) = transaction.key().zip(transaction.generation())
-                    {
+                    let claim = transaction.key().cloned().zip(transaction.generation());
+                    if let Some((key, generation)) = claim {
                         let (store, at) = (&server.store, range.start);
-                        if store.append(key, generation, at, &content).is_err() {
-                            smtp.supersede(now());
+                        if store.append(&key, generation, at, &content).is_err() {
+                            smtp.supersede(now(), &key, generation);
                         }
                     } else {
                         content.iter().for_each(|it| spool.extend_from_slice(it));
                     }
                 }
-                Event::CheckpointDue(record) | Event::Interrupted(record) => {
+                Event::CheckpointDue { key, record } | Event::Interrupted { key, record } => {
                     // Refused where another session has the key by now: then it is of no use.
-                    if let Some(key) = smtp.transaction().key() {
-                        let _ = server.store.save(key, &record);
-                    }
+                    let _ = server.store.save(&key, &record);
                 }
                 Event::EndOfData(question) => {
                     let decision = match question.key().zip(question.record()) {

@@ -53,8 +53,10 @@ impl Gauge {
         let alone = ONE_AT_A_TIME
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let start = HELD.load(Ordering::Relaxed);
+        PEAK.store(start, Ordering::Relaxed);
         Self {
-            start: HELD.load(Ordering::Relaxed),
+            start,
             _alone: alone,
         }
     }
@@ -205,25 +207,22 @@ fn a_message_of_a_gibibyte() {
     lines.resize(64 * KIB - 2, b'x');
     lines.extend(b"\r\n");
     let (pieces, canonical) = (Bytes::from(lines), 64 * KIB as u64 - 32);
-    for transid in ["", " TRANSID=<1@c>"] {
-        let mut server = Server::new();
-        hello(&mut server);
-        let mail = format!("MAIL FROM:<a@c.example>{transid}\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
-        server.feed(Bytes::from(mail));
-        let mut peaks = Vec::new();
-        for round in 0..4 {
-            for _ in 0..4 * KIB {
-                server.feed(pieces.clone());
-            }
-            peaks.push((round, gauge.peak()));
+    let mut server = Server::new();
+    hello(&mut server);
+    server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
+    let mut peaks = Vec::new();
+    for round in 0..4 {
+        for _ in 0..4 * KIB {
+            server.feed(pieces.clone());
         }
-        // The buffer that is fed, and as much again for copies: constant.
-        assert!(peaks.iter().all(|(_, peak)| *peak < 256 * KIB), "{peaks:?}");
-        assert!(peaks[3].1 <= peaks[1].1, "{peaks:?}");
-        assert_eq!(server.taken, 16 * KIB as u64 * canonical);
-        server.say(".\r\n");
-        assert_eq!(server.replies, [0, 0, 3, 1, 0, 0]);
+        peaks.push((round, gauge.peak()));
     }
+    // The buffer that is fed, and as much again for copies: constant.
+    assert!(peaks.iter().all(|(_, peak)| *peak < 256 * KIB), "{peaks:?}");
+    assert!(peaks[3].1 <= peaks[0].1 + KIB, "{peaks:?}");
+    assert_eq!(server.taken, 16 * KIB as u64 * canonical);
+    server.say(".\r\n");
+    assert_eq!(server.replies, [0, 0, 3, 1, 0, 0]);
 }
 
 #[test]
@@ -259,7 +258,7 @@ fn a_million_chunks_of_one_octet() {
     }
     assert_eq!(server.taken, 1_000_000);
     assert!(peaks.iter().all(|peak| *peak < 256 * KIB), "{peaks:?}");
-    assert!(peaks[9] <= peaks[1], "{peaks:?}");
+    assert!(peaks[9] <= peaks[0] + KIB, "{peaks:?}");
     server.say("BDAT 0 LAST\r\n");
     assert_eq!(server.replies[2], 2 + 1_000_000 + 1);
 }

@@ -55,7 +55,7 @@ impl Server {
                 Event::Content => {
                     session.poll_content(&mut Vec::new());
                 }
-                Event::Interrupted(record) => self.record = Some(record),
+                Event::Interrupted { record, .. } => self.record = Some(record),
                 _ => {}
             }
         }

@@ -382,7 +382,7 @@ fn over(world: &mut World, state: &str) {
     session.handle_input(now, &mut input);
     session.handle_timeout(now);
     session.shutdown(now);
-    session.supersede(now);
+    supersede(session, now);
     assert!(session.poll_event().is_none(), "{state}");
     assert_eq!(session.output(), b"", "{state}");
     assert!(!session.wants_input(), "{state}");
@@ -1036,5 +1036,13 @@ proptest! {
         prop_assert_eq!(&whole, &play(&script, &cuts));
         let all: Vec<_> = (0..600).collect();
         prop_assert_eq!(&whole, &play(&script, &all));
+    }
+}
+
+/// As a store does it: by the claim that is lost.
+fn supersede(session: &mut ServerSession, now: smtp_checkpoint::time::Timestamp) {
+    let claim = session.transaction();
+    if let Some((key, generation)) = claim.key().cloned().zip(claim.generation()) {
+        session.supersede(now, &key, generation);
     }
 }

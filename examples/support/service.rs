@@ -169,7 +169,7 @@ impl Handler for Mail {
             Event::Rcpt(question) => rcpt(smtp, now, question),
             Event::Data(question) => self.data(smtp, now, question),
             Event::Content => self.content(smtp, now),
-            Event::CheckpointDue(record) => {
+            Event::CheckpointDue { record, .. } => {
                 if let Err(error) = self.store_partial(&record) {
                     self.log(&error);
                     let _ = smtp.fail_content(now, reply::LOCAL_ERROR);
@@ -178,7 +178,7 @@ impl Handler for Mail {
             Event::EndOfData(question) => self.end_of_data(smtp, now, question),
             Event::AwaitDecision(question) => self.await_decision(smtp, now, question),
             Event::Abandon(question) => self.abandon(smtp, now, question),
-            Event::Interrupted(record) => {
+            Event::Interrupted { record, .. } => {
                 if let Err(error) = self.store_partial(&record) {
                     self.log(&error);
                 }
@@ -212,16 +212,11 @@ impl Mail {
             Some(key) => {
                 let session = self.session.clone();
                 let ours = key.clone();
-                let superseded = move || {
-                    session.call(move |smtp, now| {
-                        // It may have gone on to another transaction by now.
-                        if smtp.transaction().key() == Some(&ours) {
-                            smtp.supersede(now);
-                        }
-                    });
+                let wanted = move |generation| {
+                    session.call(move |smtp, now| smtp.supersede(now, &ours, generation));
                 };
                 let store = &self.service.store;
-                store.claim(key, self.owner.as_bytes(), superseded)
+                store.claim(key, self.owner.as_bytes(), wanted)
             }
         };
         if let (Some(key), Ok(Claim::Claimed { generation, .. })) = (question.key(), &claim) {

@@ -157,8 +157,11 @@ pub enum EndOutcome {
 pub struct Discard {
     /// The key.
     pub key: TransactionKey,
-    /// The generation under which it may be discarded; under a later one nothing happens.
+    /// The claim that gives the advice: under a later one nothing happens.
     pub generation: Generation,
+    /// The [`Record::generation`] of the record that is meant: where another one is held by now,
+    /// nothing happens, so that late advice never meets a completion record.
+    pub record: Generation,
 }
 
 /// What the transaction was found to be when its key was claimed.
@@ -212,9 +215,11 @@ pub struct Transaction {
     /// `Some` where a record is, or may be, kept.
     generation: Option<Generation>,
     basis: Basis,
-    /// What the store holds under the key is this transaction's to discard.
-    owns_stored: bool,
-    /// A partial record of another transaction is held, to be replaced at the first 250 to RCPT.
+    /// What the store holds, or may hold, under the key.
+    held: Option<Generation>,
+    /// It is this transaction's to discard.
+    owns_held: bool,
+    /// It is of another transaction, to be replaced at the first 250 to RCPT.
     replaces: bool,
     /// RCPTs below this index have been repeated or passed over.
     cursor: usize,
@@ -235,7 +240,8 @@ impl Default for Transaction {
             key: None,
             generation: None,
             basis: Basis::Fresh,
-            owns_stored: false,
+            held: None,
+            owns_held: false,
             replaces: false,
             cursor: 0,
             transfer: None,
@@ -301,6 +307,7 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
+        self.held = Some(record.generation);
         // SMTP cannot go on with a transaction of LMTP: other replies are owed.
         let same = record.per_recipient == self.per_recipient
             && record
@@ -327,7 +334,7 @@ impl Transaction {
             RecordState::Processing { .. } => Basis::Processing(record.length),
             RecordState::Committed(completion) => Basis::Committed(record.length, completion),
         };
-        self.owns_stored = matches!(basis, Basis::Partial(_));
+        self.owns_held = matches!(basis, Basis::Partial(_));
         self.basis = basis;
         self.envelope = record.envelope;
         self.transfer = Some(record.transfer);
@@ -413,6 +420,14 @@ impl Transaction {
         }
     }
 
+    /// The data command was refused by the caller: the next one may be of the other kind, unless
+    /// content was stored already.
+    pub fn refuse_data(&mut self) {
+        if self.basis == Basis::Fresh && !self.confirmed && self.length.get() == 0 {
+            self.transfer = None;
+        }
+    }
+
     /// The store's answer to [`DataOutcome::Confirm`]. Only [`Confirmation::Current`] lets content
     /// come; [`Confirmation::WrongLength`] gives advice to drop what is left of a partial record.
     pub fn confirm(&mut self, confirmation: Confirmation) -> Option<Discard> {
@@ -494,7 +509,7 @@ impl Transaction {
     pub fn decide_anew(&mut self) {
         if let Basis::Processing(size) = self.basis {
             self.basis = Basis::Partial(size);
-            self.owns_stored = true;
+            self.owns_held = true;
             self.all_in = true;
         }
     }
@@ -502,17 +517,13 @@ impl Transaction {
     /// The message was refused for what it is (a fault, its size) before any decision: what is
     /// stored of it is of no use.
     pub fn refuse(&mut self) -> Option<Discard> {
-        if self.owns_stored {
-            self.discard()
-        } else {
-            None
-        }
+        if self.owns_held { self.discard() } else { None }
     }
 
     /// RSET, EHLO or HELO came within the transaction: a partial record is discarded, one whose
     /// data is all in is only let go of (draft-fanf-smtp-rfc1845bis-01 §2.5).
     pub fn reset(&mut self) -> Option<Discard> {
-        if self.owns_stored && !self.all_in {
+        if self.owns_held && !self.all_in {
             self.discard()
         } else {
             None
@@ -528,7 +539,8 @@ impl Transaction {
         if nothing || self.failed || !self.confirmed || self.is_complete() {
             return None;
         }
-        self.owns_stored = true;
+        self.owns_held = true;
+        self.held = Some(generation);
         Some(Box::new(Record {
             generation,
             envelope: self.envelope.clone(),
@@ -547,10 +559,11 @@ impl Transaction {
     }
 
     fn discard(&mut self) -> Option<Discard> {
-        self.owns_stored = false;
+        self.owns_held = false;
         Some(Discard {
             key: self.key.clone()?,
             generation: self.generation?,
+            record: self.held.take()?,
         })
     }
 

@@ -186,6 +186,7 @@ impl ServerSession {
                     offset.reply_text().as_bytes(),
                 ));
                 self.offset_told = self.output.position();
+                self.offset_is_told = false;
             }
             MailOutcome::SequenceError => {
                 self.transaction.clear();
@@ -396,6 +397,11 @@ impl ServerSession {
         }
         self.abandon = None;
         match answer {
+            AbandonAnswer::Abandoned if self.phase == Phase::Awaiting => {
+                self.asked = None;
+                self.transaction.decide_anew();
+                self.decide();
+            }
             AbandonAnswer::Abandoned => {
                 self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
             }

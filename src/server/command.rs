@@ -346,7 +346,8 @@ impl ServerSession {
                     number: token.number(),
                     since: self.now,
                 }));
-                self.tell(Event::Rcpt(RcptQuestion { token, index }));
+                let line = line.clone();
+                self.tell(Event::Rcpt(RcptQuestion { token, index, line }));
             }
             Ok(RcptOutcome::Repeat(reply)) => self.reply(reply),
             // One that the limit refused before the restart, and so is not in the envelope: its
@@ -391,8 +392,7 @@ impl ServerSession {
             DataCommand::Chunk { .. } => Step::ChunkAsk,
             DataCommand::Burl { .. } => Step::BurlAsk,
         };
-        let told = self.output.has_transmitted(self.offset_told)
-            && self.before_command >= self.received_before_offset;
+        let told = self.offset_is_told && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk behind a restart does not know the offset (CP-20).

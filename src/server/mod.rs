@@ -40,7 +40,8 @@
 //! After a failed fsync call [`fail_content`] and drop the octets since the last good one: no
 //! later fsync vouches for them. Two sessions meet on one key at the claim: the later one fences
 //! the earlier, whose store operations are refused from then on; tell the earlier session with
-//! [`supersede`], or let it find out. Several hosts meet at the compare-and-set of the commit.
+//! [`supersede`], or let it find out. Told before the claim, it can still store what it has, so
+//! that nothing is sent twice. Several hosts meet at the compare-and-set of the commit.
 //!
 //! # The loop
 //!
@@ -118,6 +119,7 @@ mod content;
 mod event;
 mod state;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -137,7 +139,7 @@ pub use event::{
 
 use self::content::{Content, Drain};
 use self::state::{Phase, Step};
-use crate::checkpoint::{Identity, Scope, Transaction, TransactionKey};
+use crate::checkpoint::{Generation, Identity, Record, Scope, Transaction, TransactionKey};
 use crate::error::{PeerError, UsageError};
 use crate::line::LineReader;
 use crate::output::{Output, Position};
@@ -224,6 +226,8 @@ pub struct ServerSession {
     drain: Option<Drain>,
     /// Where the last 355 ends in the output.
     offset_told: Position,
+    /// It may have left.
+    offset_is_told: bool,
     /// Octets received when the last 355 had been transmitted.
     received_before_offset: u64,
     /// Completion records whose replies have been written up to a position.
@@ -270,6 +274,7 @@ impl ServerSession {
             content: Content::default(),
             drain: None,
             offset_told: Position::default(),
+            offset_is_told: true,
             received_before_offset: 0,
             completed: Vec::new(),
             errors: 0,
@@ -428,14 +433,19 @@ impl ServerSession {
         }
     }
 
-    /// Another session has claimed the key of this one's transaction: 421 4.3.0, and never a final
-    /// 2yz. A decision under way goes on; it belongs to the record. A transaction without a record
-    /// cannot be superseded: nothing happens.
-    pub fn supersede(&mut self, now: Timestamp) {
+    /// Another session has claimed `key`, or wants to: if this one's transaction holds it under
+    /// the claim `generation`, it ends with 421 4.3.0 and never gives a final 2yz. Late news about
+    /// another transaction changes nothing.
+    ///
+    /// What came so far is told with [`Event::Interrupted`]. A store whose claim can wait a moment
+    /// stores that before it raises the generation: a client is often back before the server has
+    /// noticed that the old connection is lost. A decision under way goes on; it belongs to the
+    /// record.
+    pub fn supersede(&mut self, now: Timestamp, key: &TransactionKey, generation: Generation) {
         self.now = self.now.max(now);
-        if self.phase.in_transaction() && self.transaction.generation().is_some() {
-            // What the store would be told is refused there: it is outdated.
-            self.transaction.clear();
+        let holds = self.transaction.key() == Some(key)
+            && self.transaction.generation() == Some(generation);
+        if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
         }
     }
@@ -506,7 +516,9 @@ impl ServerSession {
     /// Output that waits for the transport, moved out. Report it with
     /// [`transmitted`](Self::transmitted) once the transport has taken it.
     pub fn take_output(&mut self) -> Option<Bytes> {
-        self.output.take()
+        let octets = self.output.take();
+        self.note_offset_told();
+        octets
     }
 
     /// The transport took this many octets of the output. Report it before passing on input that
@@ -518,15 +530,20 @@ impl ServerSession {
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
         self.now = self.now.max(now);
-        let told = self.output.has_transmitted(self.offset_told);
         self.output.transmitted(octets)?;
-        if !told && self.output.has_transmitted(self.offset_told) {
-            self.received_before_offset = self.received;
-        }
+        self.note_offset_told();
         Ok(())
     }
 
     // ---- inside ----
+
+    /// What comes from now on may answer the last 355: it was transmitted, or moved out.
+    fn note_offset_told(&mut self) {
+        if !self.offset_is_told && self.output.may_have_left(self.offset_told) {
+            self.offset_is_told = true;
+            self.received_before_offset = self.received;
+        }
+    }
 
     /// One step; false where the session waits for the world or the caller.
     fn advance(&mut self) -> bool {
@@ -660,6 +677,12 @@ impl ServerSession {
         }
     }
 
+    /// The record of the transaction as it stands, with its key.
+    fn record(&mut self) -> Option<(TransactionKey, Box<Record>)> {
+        let key = self.transaction.key().cloned()?;
+        Some((key, self.transaction.snapshot()?))
+    }
+
     /// Tells what to keep of a transaction that does not come to its end.
     fn interrupt(&mut self) {
         let receiving = matches!(
@@ -671,8 +694,8 @@ impl ServerSession {
                 | Phase::Spoiled
         );
         if receiving {
-            if let Some(record) = self.transaction.snapshot() {
-                self.tell(Event::Interrupted(record));
+            if let Some((key, record)) = self.record() {
+                self.tell(Event::Interrupted { key, record });
             }
         }
         if self.phase.in_transaction() {
@@ -744,7 +767,7 @@ impl ServerSession {
                 self.end(Ending::Lost);
             }
             Phase::Content => self.content_time_out(),
-            Phase::Deciding if self.abandon.is_none() => self.ask_abandon(),
+            Phase::Deciding | Phase::Awaiting if self.abandon.is_none() => self.ask_abandon(),
             // Too late to stop it: any reply would promise too much.
             Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
             phase if phase.reads_commands() && self.waits_for_peer() => {

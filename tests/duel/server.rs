@@ -303,8 +303,8 @@ impl Host {
                 | Event::Data(_)
                 | Event::EndOfData(_)
                 | Event::AwaitDecision(_)
-                | Event::Interrupted(_)
-                | Event::CheckpointDue(_)
+                | Event::Interrupted { .. }
+                | Event::CheckpointDue { .. }
                 | Event::Content
         );
         if self.manner.stepwise && asks {
@@ -335,7 +335,7 @@ impl Host {
                 for other in &mut self.conns {
                     let same = other.claim.as_ref().is_some_and(|(held, _)| *held == key);
                     if same && other.id != id && self.manner.supersedes {
-                        other.session.supersede(now);
+                        supersede(&mut other.session, now);
                     }
                 }
                 self.conns[at].claim = Some((key, generation));
@@ -377,7 +377,7 @@ impl Host {
                     .unwrap();
             }
             Event::Content => self.content(at)?,
-            Event::CheckpointDue(record) => {
+            Event::CheckpointDue { record, .. } => {
                 let result = self.keep(at, &record);
                 if result == Err(Fault::Failed) {
                     let session = &mut self.conns[at].session;
@@ -385,7 +385,7 @@ impl Host {
                 }
                 return result;
             }
-            Event::Interrupted(record) => return self.keep(at, &record),
+            Event::Interrupted { record, .. } => return self.keep(at, &record),
             Event::EndOfData(question) => self.decide(at, question)?,
             Event::AwaitDecision(question) => {
                 self.conns[at].awaiting = Some(question);
@@ -435,7 +435,7 @@ impl Host {
             .store
             .write(&key, generation, range.start.get(), &octets);
         match result {
-            Err(Fault::Outdated) => conn.session.supersede(now),
+            Err(Fault::Outdated) => supersede(&mut conn.session, now),
             Err(Fault::Failed) => {
                 let _ = conn.session.fail_content(now, standard::LOCAL_ERROR);
             }
@@ -731,5 +731,13 @@ impl Conn {
 
     pub fn length(&self) -> OctetOffset {
         self.session.transaction().length()
+    }
+}
+
+/// As a store does it: by the claim that is lost.
+fn supersede(session: &mut ServerSession, now: Timestamp) {
+    let claim = session.transaction();
+    if let Some((key, generation)) = claim.key().cloned().zip(claim.generation()) {
+        session.supersede(now, &key, generation);
     }
 }

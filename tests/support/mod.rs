@@ -454,7 +454,11 @@ impl World {
 
     pub fn supersede(&mut self, name: &str) {
         let now = self.now;
-        self.link(name).session.supersede(now);
+        let session = &mut self.link(name).session;
+        let claim = session.transaction();
+        if let Some((key, generation)) = claim.key().cloned().zip(claim.generation()) {
+            session.supersede(now, &key, generation);
+        }
         self.run(name);
     }
 
@@ -532,7 +536,7 @@ impl World {
         let now = self.now;
         let link = self.links.get_mut(name).unwrap();
         assert!(link.finished.is_none(), "{event:?} after the end");
-        if !matches!(event, Event::Content | Event::CheckpointDue(_)) {
+        if !matches!(event, Event::Content | Event::CheckpointDue { .. }) {
             link.log.push(outline(&event));
         }
         let question = match event {
@@ -544,7 +548,7 @@ impl World {
                 self.write(name, range.start.get(), &octets);
                 return;
             }
-            Event::CheckpointDue(record) | Event::Interrupted(record) => {
+            Event::CheckpointDue { record, .. } | Event::Interrupted { record, .. } => {
                 let (key, generation) = link.claim.clone().expect("a claim");
                 assert_eq!(record.generation(), generation);
                 self.store.store_record(&key, *record);
@@ -835,7 +839,7 @@ pub fn outline(event: &Event) -> String {
         Event::PeerFault(fault) => format!("{fault:?}"),
         Event::ContentRefused(fault) => format!("ContentRefused {fault:?}"),
         Event::Finished(ending) => format!("Finished {ending:?}"),
-        Event::Interrupted(record) => format!("Interrupted {}", record.length()),
+        Event::Interrupted { record, .. } => format!("Interrupted {}", record.length()),
         Event::Acknowledged(keys) => format!("Acknowledged {}", keys.len()),
         Event::Connection(_) => "Connection".into(),
         Event::Hello(_) => "Hello".into(),

@@ -1,6 +1,7 @@
 //! Decisions on whole messages, and their commit.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
@@ -165,6 +166,9 @@ impl FileStore {
     /// [`CommitError::answer`] is then the answer in place of the verdict.
     pub fn commit(&self, mut decision: Decision, verdict: &Verdict) -> Result<(), CommitError> {
         if !decision.progress.turn(COMMITTING) {
+            if let Subject::Plain(_) = decision.subject {
+                self.drop_content(decision.content);
+            }
             return Err(CommitError::Withdrawn);
         }
         let committed = self.commit_files(&mut decision, verdict);
@@ -177,6 +181,7 @@ impl FileStore {
                 Ok(())
             }
             Err(error) => {
+                // Where it is unclear, the content may be a message when the store is opened.
                 if let CommitError::Failed(_) = error {
                     self.drop_content(decision.content);
                 }
@@ -229,12 +234,7 @@ impl FileStore {
     }
 
     /// Writes a file that is either there, whole and durable, or not there.
-    fn write_for_good(
-        &self,
-        folder: &std::path::Path,
-        name: &str,
-        text: &[u8],
-    ) -> Result<(), CommitError> {
+    fn write_for_good(&self, folder: &Path, name: &str, text: &[u8]) -> Result<(), CommitError> {
         let (unfinished, file) = (
             folder.join(format!("{name}{UNFINISHED}")),
             folder.join(name),
@@ -257,14 +257,22 @@ impl FileStore {
         // Segments of older generations may have writers that do not know better: their octets
         // are copied, never the files themselves delivered.
         let name = format!("{}.msg", content.name);
-        let file = self.disk.create(&incoming.join(&name))?;
+        let copied = self.copy(content, &incoming.join(&name));
+        if copied.is_err() {
+            self.disk.remove(&incoming.join(&name));
+        }
+        copied.map(|()| name)
+    }
+
+    fn copy(&self, content: &mut Content, path: &Path) -> io::Result<()> {
+        let incoming = &self.folders.incoming;
+        let file = self.disk.create(path)?;
         let mut segments = read_segments(incoming, &content.segments(content.octets()))?;
         if io::copy(&mut segments, &mut &file)? != content.octets() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.disk.sync(&file)?;
-        self.disk.sync_folder(incoming)?;
-        Ok(name)
+        self.disk.sync_folder(incoming)
     }
 
     /// Tells the index, and whoever waits, what became of a decision with a record.

@@ -13,8 +13,8 @@ use super::names::{KeyHash, OwnerHash};
 /// Told what became of a decision.
 pub type Waiter = Box<dyn FnOnce(AwaitAnswer) + Send>;
 
-/// Told that the key was claimed by another session.
-pub type Superseded = Box<dyn FnOnce() + Send>;
+/// Told that another session wants the key.
+pub type Wanted = Box<dyn FnOnce(Generation) + Send>;
 
 /// What is on disk under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Entry {
     pub generation: Generation,
     /// A session holds the key: what is stored is pinned.
     pub claimed: bool,
-    pub superseded: Option<Superseded>,
+    pub wanted: Option<Wanted>,
     pub running: Option<Running>,
     /// Since when what is held has been held.
     pub since: SystemTime,
@@ -121,7 +121,7 @@ impl Index {
                 owner,
                 generation: Generation(0),
                 claimed: false,
-                superseded: None,
+                wanted: None,
                 running: None,
                 since: SystemTime::now(),
                 acknowledged: false,

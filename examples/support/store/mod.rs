@@ -155,7 +155,8 @@ impl FileStore {
     // ---- claims ----
 
     /// Claims a key: from now on no session but this one stores, decides or discards under it.
-    /// A session that held it before is told by its own `superseded`.
+    /// A session that held it before is told by its own `wanted`, has [`Settings::takeover`] to
+    /// store what it has and to [`release`](Self::release) the key, and is fenced then.
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl FileStore {
         &self,
         key: &TransactionKey,
         owner: &[u8],
-        superseded: impl FnOnce() + Send + 'static,
+        wanted: impl FnOnce(Generation) + Send + 'static,
     ) -> Result<Claim, ClaimError> {
         let (key, owner) = (KeyHash::of(key), OwnerHash::of(owner));
         let mut index = self.take_over(key);
@@ -176,7 +177,7 @@ impl FileStore {
         let entry = index.enter(key, owner);
         entry.generation = generation;
         entry.claimed = true;
-        entry.superseded = Some(Box::new(superseded));
+        entry.wanted = Some(Box::new(wanted));
         let found = if let Some(running) = &mut entry.running {
             for waiter in running.waiters.drain(..) {
                 waiter(AwaitAnswer::Outdated);
@@ -205,8 +206,8 @@ impl FileStore {
             return index;
         };
         let generation = entry.generation;
-        if let Some(superseded) = entry.superseded.take() {
-            superseded();
+        if let Some(wanted) = entry.wanted.take() {
+            wanted(generation);
         }
         let (index, _) = self
             .released
@@ -284,9 +285,16 @@ impl FileStore {
         let Some(entry) = index.current(key, claim.generation) else {
             return Err(Confirmation::Outdated);
         };
+        let name = message_name(key, entry.owner, claim.generation);
+        if claim.length == OctetOffset::default() {
+            // The transaction starts afresh: what an older one left must not stand beside it.
+            if let Held::Partial(_) = entry.held() {
+                let before = index.set_held(key, Held::Nothing);
+                self.remove_held(&index, key, &before, None);
+            }
+            return Ok(Content::new(&self.folders.incoming, name, Vec::new()));
+        }
         let base = match entry.held() {
-            // The transaction starts afresh: what another one left is of no use to it.
-            _ if claim.length == OctetOffset::default() => Vec::new(),
             Held::Partial(segments)
                 if octets(segments) == claim.length.get()
                     && are_there(&self.folders.incoming, segments) =>
@@ -300,7 +308,6 @@ impl FileStore {
                 return Err(Confirmation::WrongLength);
             }
         };
-        let name = message_name(key, entry.owner, claim.generation);
         Ok(Content::new(&self.folders.incoming, name, base))
     }
 
@@ -359,7 +366,10 @@ impl FileStore {
         let mut index = self.lock();
         let current = index
             .current(key, record.generation())
-            .is_some_and(|entry| entry.running.is_none());
+            .is_some_and(|entry| {
+                let decided = matches!(entry.held(), Held::Delivered(_) | Held::Refused(_));
+                entry.running.is_none() && !decided
+            });
         if !current {
             drop(index);
             self.disk.remove(&prepared);
@@ -602,7 +612,7 @@ impl FileStore {
 fn release(index: &mut Index, key: KeyHash, generation: Generation) {
     if let Some(entry) = index.current(key, generation) {
         entry.claimed = false;
-        entry.superseded = None;
+        entry.wanted = None;
         index.tidy(key);
     }
 }

@@ -176,6 +176,9 @@ class Process:
 
 def stop_all():
     """Stops every process of this run, those that left their group included."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for process in list(_running):
         process.stop(seconds=2)
     for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):
@@ -292,16 +295,22 @@ class Proxy:
     """Stands between a client and a server and keeps what was said, in order.
 
     `cut_after`: ends the first connection once so many octets of the client
-    have passed (a list gives one limit a connection, None for no limit).
+    have passed. `cut_behind`: ends it when what the client said has come to
+    these octets; they are passed on, and the server's answer is not.
     """
 
-    def __init__(self, port, cut_after=None):
+    def __init__(self, port, cut_after=None, cut_behind=None):
         self.target = port
-        self.limits = list(cut_after) if isinstance(cut_after, (list, tuple)) else [cut_after]
+        self.cut_after, self.cut_behind = cut_after, cut_behind
         self.said = []  # (connection, "C" or "S", octets)
         self.connections = 0
         self.lock = threading.Lock()
-        self.listener = socket.create_server((LOOPBACK, 0))
+        self.listener = socket.socket()
+        if cut_after is not None:
+            # So that a client which has written more than this waits for the proxy.
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        self.listener.bind((LOOPBACK, 0))
+        self.listener.listen(64)
         self.listener.settimeout(0.2)
         self.port = self.listener.getsockname()[1]
         self.address = f"{LOOPBACK}:{self.port}"
@@ -336,37 +345,51 @@ class Proxy:
                 continue
             number = self.connections
             self.connections += 1
-            limit = self.limits.pop(0) if self.limits else None
             for thread in (
-                threading.Thread(target=self._pass, args=(number, "C", inner, outer, limit), daemon=True),
-                threading.Thread(target=self._pass, args=(number, "S", outer, inner, None), daemon=True),
+                threading.Thread(target=self._pass, args=(number, "C", inner, outer), daemon=True),
+                threading.Thread(target=self._pass, args=(number, "S", outer, inner), daemon=True),
             ):
                 self.threads.append(thread)
                 thread.start()
 
-    def _pass(self, number, side, source, sink, limit):
+    def _pass(self, number, side, source, sink):
+        said = b""
         passed = 0
+        cuts = side == "C" and number == 0
         for one in (source, sink):
             one.settimeout(60)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             while octets := source.recv(65536):
-                if limit is not None and passed + len(octets) >= limit:
-                    octets = octets[: limit - passed]
+                if cuts and self.cut_after is not None and passed + len(octets) >= self.cut_after:
+                    octets = octets[: self.cut_after - passed]
                     self._keep(number, side, octets)
                     sink.sendall(octets)
-                    time.sleep(0.2)
-                    for one in (source, sink):
-                        one.shutdown(socket.SHUT_RDWR)
+                    self._cut(source, sink)
+                    break
+                said = (said + octets)[-64:]
+                if cuts and self.cut_behind is not None and said.endswith(self.cut_behind):
+                    self._keep(number, side, octets)
+                    source.shutdown(socket.SHUT_RDWR)  # first: no answer gets through
+                    sink.sendall(octets)
+                    self._cut(source, sink)
                     break
                 passed += len(octets)
                 self._keep(number, side, octets)
                 sink.sendall(octets)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
+            self._end(source, sink)
+
+    def _cut(self, source, sink):
+        time.sleep(0.2)  # the server reads what was passed on before it sees the end
+        self._end(source, sink)
+
+    @staticmethod
+    def _end(*sockets):
+        for one in sockets:
             try:
-                sink.shutdown(socket.SHUT_RDWR)
-                source.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 

@@ -5,6 +5,7 @@ raises Skip with the reason.
 """
 
 import os
+import pathlib
 import shutil
 import sys
 
@@ -72,12 +73,16 @@ def debian_tree(name, packages):
     tree, marks = CACHE / name, CACHE / f"{name}.packages"
     if not shutil.which("apt-cache") or not shutil.which("dpkg-deb"):
         raise Skip("needs apt and dpkg of Debian")
+    lists = pathlib.Path("/var/lib/apt/lists")
+    if marks.is_file() and tree.is_dir() and lists.is_dir() and marks.stat().st_mtime > lists.stat().st_mtime:
+        return tree  # nothing new is on offer
     try:
         wanted = _closure(packages)
     except Skip:
         _apt_update()
         wanted = _closure(packages)
     if marks.is_file() and marks.read_text().split() == wanted and tree.is_dir():
+        marks.touch()
         return tree
     shutil.rmtree(tree, ignore_errors=True)
     marks.unlink(missing_ok=True)
@@ -101,29 +106,32 @@ def debian_tree(name, packages):
 
 def _closure(packages):
     """`package=version` of these packages and of all libraries they need."""
-    found, queue = {}, list(packages)
+    result = _quiet(
+        ["apt-cache", "depends", "--recurse", "--important", *packages], 60, "apt-cache depends", env=_apt_env()
+    )
+    needs, current = {}, None
+    for line in result.out.decode(errors="replace").splitlines():
+        if line and line[0] not in " |<":
+            current = needs.setdefault(line.strip(), [])
+        elif "Depends: " in line and current is not None:
+            current.append(line.rpartition(" ")[2])
+    found, queue = set(), list(packages)
     while queue:
-        wave = sorted(set(queue) - set(found))
-        queue = []
-        if not wave:
-            break
-        result = _quiet(["apt-cache", "show", "--no-all-versions", *wave], 60, "apt-cache show", env=_apt_env())
-        for paragraph in result.out.decode(errors="replace").split("\n\n"):
-            fields = dict(
-                line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] not in " \t"
-            )
-            package = fields.get("Package")
-            if not package or package in found:
-                continue
-            found[package] = fields["Version"]
-            for kind in ("Depends", "Pre-Depends"):
-                for clause in fields.get(kind, "").split(","):
-                    first = clause.split("|")[0].strip().split(" ")[0].split(":")[0]
-                    if first.startswith("lib") and first not in found:
-                        queue.append(first)
-        if missing := [package for package in wave if package not in found]:
-            raise Skip(f"no package {missing[0]} on offer")
-    return sorted(f"{package}={version}" for package, version in found.items())
+        package = queue.pop()
+        if package not in found:
+            found.add(package)
+            queue += [need for need in needs.get(package, ()) if need.startswith("lib")]
+    result = _quiet(
+        ["apt-cache", "show", "--no-all-versions", *sorted(found)], 60, "apt-cache show", env=_apt_env()
+    )
+    wanted = {}
+    for paragraph in result.out.decode(errors="replace").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] not in " \t")
+        if "Package" in fields:
+            wanted.setdefault(fields["Package"], fields["Version"])
+    if missing := found - set(wanted):
+        raise Skip(f"no package {min(missing)} on offer")
+    return sorted(f"{package}={version}" for package, version in wanted.items())
 
 
 @once

@@ -11,7 +11,7 @@ import sys
 
 from . import install
 from . import harness as h
-from .examples import Server, check_envelope, check_taken
+from .examples import Sender, Server, check_envelope, check_taken, example
 from .harness import LOOPBACK, Proxy, Skip, case, check, equal, once, pipelined, run, temporary
 
 ANN, BOB, CAROL, REFUSED = "ann@example.org", "bob@example.net", "carol@example.net", "dave@example.com"
@@ -26,15 +26,17 @@ def server():
 
 
 @contextlib.contextmanager
-def watched():
+def watched(**cut):
     """The server behind a proxy; a failure shows the dialogue."""
     it = server()
     it.forget()
-    with Proxy(it.port) as proxy:
+    with Proxy(it.port, **cut) as proxy:
         try:
             yield it, proxy
         except (h.Failed, smtplib.SMTPException, OSError, AssertionError) as error:
             raise h.Failed(f"{error!r}\n{proxy.dialogue()}") from error
+        except h.OutOfTime:
+            raise h.Failed(f"not done in time\n{proxy.dialogue()}") from None
 
 
 def prepare(name):
@@ -45,7 +47,7 @@ def prepare(name):
     if name == "swaks":
         return run([install.system_tool("swaks", "swaks"), "--version"]).out.decode().split("\n")[0]
     if name in ("curl", "msmtp"):
-        return " ".join(run([install.system_tool(name, name), "--version"]).out.decode().split()[:3])
+        return " ".join(run([install.system_tool(name, name), "--version"]).out.decode().split("(")[0].split("\n")[0].split()[:3])
     if name == "server":
         return "examples/server"
     _place, node = install.npm(NODEMAILER)
@@ -650,6 +652,34 @@ def _():
         check(1 <= proxy.connections <= 3, f"{proxy.connections} connections")
         for number, octets in enumerate(sent):
             equal(found.get(f"ann+{number}@example.org"), octets, f"message {number}")
+
+
+# ------------------------- the example client, to see that CHECKPOINT does work
+
+@case("server.send-restarts")
+def _():
+    """After a cut the second run of `send` goes on, and sends nothing twice that was promised."""
+    example("send")
+    octets = h.large(8_000_000)
+    with watched(cut_after=5_000_000) as (it, proxy):
+        sender = Sender(octets, (BOB, CAROL))
+        sender.expect(proxy, 75)
+        sender.expect(proxy, 0)
+        check_taken(it, octets, ANN, [BOB, CAROL], {"TRANSID": None})
+        check(CRLF + b"355 " in proxy.octets("S", 1), "no 355")
+        again = len(proxy.octets("C", 1))
+        check(again < len(octets) * 3 // 4, f"{again} octets of {len(octets)} were sent by the second run")
+
+
+@case("server.send-lost-reply")
+def _():
+    """The reply to the end of data is lost: the second run gets it again, and there is one message."""
+    example("send")
+    with watched(cut_behind=b"\r\n.\r\n") as (it, proxy):
+        sender = Sender(h.dots() + b"end\r\n")
+        sender.expect(proxy, 75)
+        sender.expect(proxy, 0)
+        check_taken(it, h.dots() + b"end\r\n", ANN, [BOB])
 
 
 # ---------------------------------------------------------------------- end

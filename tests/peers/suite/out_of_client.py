@@ -29,14 +29,16 @@ def prepare(name):
 
 
 @contextlib.contextmanager
-def watched(name, cut_after=None):
+def watched(name, **cut):
     it = sink(name)
     it.taken(0)
-    with Proxy(it.port, cut_after) as proxy:
+    with Proxy(it.port, **cut) as proxy:
         try:
             yield it, proxy
         except (h.Failed, OSError) as error:
             raise h.Failed(f"{error}\n{proxy.dialogue()}\n{it.log_end()}") from error
+        except h.OutOfTime:
+            raise h.Failed(f"not done in time\n{proxy.dialogue()}\n{it.log_end()}") from None
 
 
 def check_kept(it, octets, count=1):
@@ -154,8 +156,8 @@ def _register(name):
 
     def cut_and_again(more):
         """Without CHECKPOINT a cut transfer starts again from its first octet."""
-        octets = h.large(600_000)
-        with watched(name, cut_after=[200_000, None]) as (it, proxy):
+        octets = h.large(8_000_000)  # more than the sockets hold, so the end is not sent before the cut
+        with watched(name, cut_after=200_000) as (it, proxy):
             sender = Sender(octets, more=more)
             sender.expect(proxy, 75)
             sender.expect(proxy, 0)
@@ -165,6 +167,20 @@ def _register(name):
 
     sends("send-cut-and-again", lambda: cut_and_again([]))
     sends("send-bdat-cut-and-again", lambda: cut_and_again(["--bdat"]))
+
+    def in_doubt():
+        """The reply to the end of data is lost: without CHECKPOINT only a person can consent to a second copy."""
+        with watched(name, cut_behind=b"\r\n.\r\n") as (it, proxy):
+            sender = Sender(h.plain())
+            sender.expect(proxy, 75)
+            check_kept(it, h.plain())
+            sender.expect(proxy, 75)
+            nothing_kept(it)
+            sender.more = ["--allow-doubling"]
+            sender.expect(proxy, 0)
+            check_kept(it, h.plain())
+
+    sends("send-in-doubt", in_doubt)
 
 
 for _name in KINDS:

@@ -238,7 +238,10 @@ impl<'d, 'c> Driver<'d, 'c> {
                 if let Some(key) = &self.key {
                     self.store.raise(key);
                 }
-                self.session.supersede(self.now);
+                let claim = self.session.transaction();
+                if let Some((key, generation)) = claim.key().cloned().zip(claim.generation()) {
+                    self.session.supersede(self.now, &key, generation);
+                }
             }
             10 => self.broken(),
             11 => self.session.handle_eof(self.now),
@@ -383,7 +386,7 @@ impl<'d, 'c> Driver<'d, 'c> {
         }
         match event {
             Event::Content => self.take_content(),
-            Event::CheckpointDue(record) | Event::Interrupted(record) => {
+            Event::CheckpointDue { record, .. } | Event::Interrupted { record, .. } => {
                 if let Some(key) = self.key.clone() {
                     self.store.put(&key, &record, &self.content);
                 }
