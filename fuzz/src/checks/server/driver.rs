@@ -386,10 +386,8 @@ impl<'d, 'c> Driver<'d, 'c> {
         }
         match event {
             Event::Content => self.take_content(),
-            Event::CheckpointDue { record, .. } | Event::Interrupted { record, .. } => {
-                if let Some(key) = self.key.clone() {
-                    self.store.put(&key, &record, &self.content);
-                }
+            Event::CheckpointDue { key, record } | Event::Interrupted { key, record } => {
+                self.store.put(&key, &record, &self.content);
             }
             Event::Discard(discard) => self.store.discard(&discard.key, discard.generation),
             Event::TlsHandover => {
