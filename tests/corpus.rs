@@ -1,4 +1,6 @@
 //! Facts of other people's bugs, in `tests/data`, against the server session.
+
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,6 @@
 //! Every command, end, time-out and verb in every state, and answers out of their turn.
+
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
