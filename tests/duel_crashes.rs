@@ -26,7 +26,11 @@ fn jobs() -> Vec<(Rc<Job>, bool)> {
 }
 
 fn caller(job: &Job, real: bool) -> Caller {
-    if real { Caller::real(job, 6) } else { Caller::raw() }
+    if real {
+        Caller::real(job, 6)
+    } else {
+        Caller::raw()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -49,7 +53,11 @@ impl Plan {
             journal: Vec::new(),
             unsynced: Unsynced::Lost,
             lazy: true,
-            cuts: vec![Some(Cut { up: true, at, loss: Loss::End })],
+            cuts: vec![Some(Cut {
+                up: true,
+                at,
+                loss: Loss::End,
+            })],
             manner: Manner::default(),
             every: Some(6),
         }
@@ -80,7 +88,11 @@ fn play(job: &Rc<Job>, real: bool, plan: &Plan) -> (Report, u64, u64) {
             let mut again = Job::clone(job);
             again.transid = "<again@c.example>".into();
             let again = Rc::new(again);
-            let caller = if real { Caller::real(&again, 6) } else { Caller::raw() };
+            let caller = if real {
+                Caller::real(&again, 6)
+            } else {
+                Caller::raw()
+            };
             let (report, _) = run(world.host(), &again, caller, &[], limit);
             assert_eq!(report.outcome, ["250"]);
         } else {
@@ -165,7 +177,11 @@ fn client_dies_at_every_journal_call() {
                     let loss = [Loss::End, Loss::Reset, Loss::HalfOpen][at % 3];
                     let plan = Plan {
                         journal: vec![(call, blow)],
-                        cuts: vec![Some(Cut { up: at % 2 == 0, at, loss })],
+                        cuts: vec![Some(Cut {
+                            up: at % 2 == 0,
+                            at,
+                            loss,
+                        })],
                         ..base.clone()
                     };
                     play(&job, real, &plan);
@@ -205,13 +221,20 @@ fn lazy_stores_lose_octets_only() {
             for when in [When::Now, When::Later] {
                 let base = Plan {
                     every: None,
-                    manner: Manner { advice, when, ..Manner::default() },
+                    manner: Manner {
+                        advice,
+                        when,
+                        ..Manner::default()
+                    },
                     ..Plan::new(&job)
                 };
                 let (_, calls, _) = play(&job, real, &base);
                 for call in 0..calls + 4 {
                     for blow in [Blow::CrashBefore, Blow::CrashAfter, Blow::Fail] {
-                        let plan = Plan { blows: vec![(call, blow)], ..base.clone() };
+                        let plan = Plan {
+                            blows: vec![(call, blow)],
+                            ..base.clone()
+                        };
                         play(&job, real, &plan);
                         runs += 1;
                     }

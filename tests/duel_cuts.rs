@@ -7,9 +7,7 @@ use std::rc::Rc;
 
 use duel::client::{Caller, How, Job};
 use duel::server::Manner;
-use duel::wire::{
-    Cut, LOSSES, Loss, Report, Traffic, World, assert_delivered, config, run,
-};
+use duel::wire::{Cut, LOSSES, Loss, Report, Traffic, World, assert_delivered, config, run};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
@@ -50,7 +48,11 @@ fn mail_begins(traffic: &Traffic) -> (usize, usize) {
 /// Every octet from the beginning, or from MAIL on; each with one kind of loss, in turn.
 fn cuts_of(clean: &Report, from_mail: bool, turn: usize) -> impl Iterator<Item = Cut> {
     let traffic = clean.traffic.last().expect("an attempt");
-    let (up, down) = if from_mail { mail_begins(traffic) } else { (0, 0) };
+    let (up, down) = if from_mail {
+        mail_begins(traffic)
+    } else {
+        (0, 0)
+    };
     let up = (up..traffic.up.len()).map(|at| (true, at));
     let down = (down..traffic.down.len()).map(|at| (false, at));
     up.chain(down).map(move |(up, at)| {
@@ -70,7 +72,11 @@ fn every_cut(who: Who) {
             let whole = name == "simple" && way == "DATA, pipelined";
             let job = Rc::new(job);
             let clean = deliver(who, &job, None, &[]);
-            let turns = if name == "dots" { 0..LOSSES.len() } else { turn..turn + 1 };
+            let turns = if name == "dots" {
+                0..LOSSES.len()
+            } else {
+                turn..turn + 1
+            };
             for cut in turns.flat_map(|turn| cuts_of(&clean, !whole, turn)) {
                 let what = || format!("{name}, {way}, {cut:?}, {who:?}");
                 let job = std::panic::AssertUnwindSafe(&job);
@@ -130,17 +136,35 @@ fn cut_again_at_every_octet_of_the_restart() {
 fn final_replies_lost_at_every_octet() {
     let mut runs = 0_u64;
     for who in [Who::Raw, Who::Real] {
-        for (code, lmtp) in [(250, false), (450, false), (550, false), (250, true), (0, true)] {
+        for (code, lmtp) in [
+            (250, false),
+            (450, false),
+            (550, false),
+            (250, true),
+            (0, true),
+        ] {
             for how in [How::Data, How::Bdat(7)] {
                 let mut job = Job::new("m", b"S: x\r\n\r\nHello\r\n");
                 job.how = how;
                 job.lmtp = lmtp;
-                let to = ["b@example.net", "no@example.net", "c@example.net", "d@example.net"];
+                let to = [
+                    "b@example.net",
+                    "no@example.net",
+                    "c@example.net",
+                    "d@example.net",
+                ];
                 if lmtp {
                     job.recipients = to.map(str::to_string).to_vec();
                 }
-                let verdict = if code == 0 { vec![550, 250, 450] } else { vec![code] };
-                let manner = Manner { verdict: verdict.clone(), ..Manner::default() };
+                let verdict = if code == 0 {
+                    vec![550, 250, 450]
+                } else {
+                    vec![code]
+                };
+                let manner = Manner {
+                    verdict: verdict.clone(),
+                    ..Manner::default()
+                };
                 let job = Rc::new(job);
                 let owed = if lmtp { 3 } else { 1 };
                 let deliver = |cuts: &[Option<Cut>]| {
@@ -163,7 +187,13 @@ fn final_replies_lost_at_every_octet() {
                 let whole = clean.traffic[0].down.len();
                 let quit = b"221 2.0.0 Closing the connection\r\n".len();
                 let finals: usize = (0..owed)
-                    .map(|at| if verdict[at % verdict.len()] < 300 { 14 } else { 12 })
+                    .map(|at| {
+                        if verdict[at % verdict.len()] < 300 {
+                            14
+                        } else {
+                            12
+                        }
+                    })
                     .sum();
                 let begin = whole - quit - finals;
                 let end_of_data = clean.traffic[0].up.len() - b"QUIT\r\n".len();
@@ -172,9 +202,17 @@ fn final_replies_lost_at_every_octet() {
                         // The reply does not come at all, or some octets of it.
                         let cut = if at == begin {
                             let loss = if loss == Loss::End { Loss::Reset } else { loss };
-                            Cut { up: true, at: end_of_data, loss }
+                            Cut {
+                                up: true,
+                                at: end_of_data,
+                                loss,
+                            }
                         } else {
-                            Cut { up: false, at, loss }
+                            Cut {
+                                up: false,
+                                at,
+                                loss,
+                            }
                         };
                         let once = deliver(&[Some(cut)]);
                         if once.attempts == 2 {
@@ -187,7 +225,11 @@ fn final_replies_lost_at_every_octet() {
                         };
                         let from = second.down.len() - quit - finals;
                         for at in (from + 1..second.down.len()).step_by(3) {
-                            let second = Cut { up: false, at, loss };
+                            let second = Cut {
+                                up: false,
+                                at,
+                                loss,
+                            };
                             let twice = deliver(&[Some(cut), Some(second)]);
                             if twice.attempts == 3 {
                                 let third = twice.offsets[2];

@@ -2,11 +2,13 @@
 //! all simulated, nothing timed, nothing random but for printed seeds.
 //!
 //! [`store`] keeps and checks the store's side of the contract, [`server`] drives sessions against
-//! it, [`client`] holds a simple client of its own and the library's, [`wire`] joins them.
+//! it, [`client`] holds a simple client of its own and the library's, [`wire`] joins them, [`explore`]
+//! takes two of them through every interleaving.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod client;
+pub mod explore;
 pub mod server;
 pub mod store;
 pub mod wire;
@@ -25,7 +27,10 @@ pub fn messages() -> Vec<(&'static str, Vec<u8>)> {
         ("no final CRLF", b"a: b\r\n\r\nend".to_vec()),
         ("no final CRLF, dot", b"a: b\r\n\r\n.".to_vec()),
         ("8-bit", b"S: \xc3\xa4\r\n\r\n\xff\xfe\x80\r\n".to_vec()),
-        ("short lines", b"\r\na\r\n\r\nb\r\n\r\n\r\nc\r\nd\r\n.\r\n\r\n".to_vec()),
+        (
+            "short lines",
+            b"\r\na\r\n\r\nb\r\n\r\n\r\nc\r\nd\r\n.\r\n\r\n".to_vec(),
+        ),
         ("one long line", [&b"x".repeat(70)[..], b"\r\n"].concat()),
     ]
 }
@@ -42,7 +47,11 @@ pub fn ways(sender: &str, message: &[u8]) -> Vec<(String, Job)> {
             let mut job = Job::new(sender, message);
             job.how = how;
             job.pipelining = pipelining;
-            let grouped = if pipelining { "pipelined" } else { "one by one" };
+            let grouped = if pipelining {
+                "pipelined"
+            } else {
+                "one by one"
+            };
             ways.push((format!("{name}, {grouped}"), job));
         }
     }

@@ -196,7 +196,8 @@ impl Host {
         let one_by_one = self.manner.order == Order::OneByOne;
         if let Some(conn) = self.conn(id) {
             if one_by_one {
-                conn.input.extend(octets.iter().map(|octet| Bytes::from(vec![*octet])));
+                conn.input
+                    .extend(octets.iter().map(|octet| Bytes::from(vec![*octet])));
             } else if !octets.is_empty() {
                 conn.input.push_back(Bytes::copy_from_slice(octets));
             }
@@ -230,7 +231,8 @@ impl Host {
 
     /// What a session has to do next, other than to wait for input: a store call that is due.
     pub fn has_work(&self, id: u64) -> bool {
-        self.at(id).is_some_and(|at| !self.conns[at].todo.is_empty())
+        self.at(id)
+            .is_some_and(|at| !self.conns[at].todo.is_empty())
     }
 
     /// One store call of a stepwise host.
@@ -286,15 +288,26 @@ impl Host {
         let Some(conn) = self.conn(id) else {
             return false;
         };
-        let most = if order == Order::Trickle { 1 } else { usize::MAX };
-        moved | conn.write(now, most)
+        let most = if order == Order::Trickle {
+            1
+        } else {
+            usize::MAX
+        };
+        let wrote = conn.write(now, most);
+        // What the session left is passed again once it has read what it had.
+        moved | wrote | (conn.session.wants_input() && !conn.input.is_empty())
     }
 
     fn event(&mut self, id: u64, event: Event) {
         let asks = matches!(
             event,
-            Event::Mail(_) | Event::Data(_) | Event::EndOfData(_) | Event::AwaitDecision(_)
-                | Event::Interrupted(_) | Event::CheckpointDue(_) | Event::Content
+            Event::Mail(_)
+                | Event::Data(_)
+                | Event::EndOfData(_)
+                | Event::AwaitDecision(_)
+                | Event::Interrupted(_)
+                | Event::CheckpointDue(_)
+                | Event::Content
         );
         if self.manner.stepwise && asks {
             self.conn(id).expect("alive").todo.push_back(event);
@@ -314,7 +327,10 @@ impl Host {
                     self.conns[at].claim = None;
                     self.conns[at].plain.clear();
                     let answer = MailAnswer::accept(Claim::Unrecorded);
-                    self.conns[at].session.answer_mail(now, question, answer).unwrap();
+                    self.conns[at]
+                        .session
+                        .answer_mail(now, question, answer)
+                        .unwrap();
                     return Ok(());
                 };
                 let (generation, found) = self.store.claim(&key)?;
@@ -330,7 +346,10 @@ impl Host {
                     found: found.map(Box::new),
                 };
                 let answer = MailAnswer::accept(claim);
-                self.conns[at].session.answer_mail(now, question, answer).unwrap();
+                self.conns[at]
+                    .session
+                    .answer_mail(now, question, answer)
+                    .unwrap();
             }
             Event::Rcpt(question) => {
                 let session = &mut self.conns[at].session;
@@ -354,7 +373,10 @@ impl Host {
                         }
                     }
                 };
-                self.conns[at].session.answer_data(now, question, answer).unwrap();
+                self.conns[at]
+                    .session
+                    .answer_data(now, question, answer)
+                    .unwrap();
             }
             Event::Content => self.content(at)?,
             Event::CheckpointDue(record) => {
@@ -411,7 +433,9 @@ impl Host {
             conn.plain.extend(octets);
             return Ok(());
         };
-        let result = self.store.write(&key, generation, range.start.get(), &octets);
+        let result = self
+            .store
+            .write(&key, generation, range.start.get(), &octets);
         match result {
             Err(Fault::Outdated) => conn.session.supersede(now),
             Err(Fault::Failed) => {
@@ -502,7 +526,11 @@ impl Host {
 
     fn finish_one(&mut self, decision: Decision) -> Result<(), Fault> {
         let now = self.now;
-        let Decision { conn, question, begun } = decision;
+        let Decision {
+            conn,
+            question,
+            begun,
+        } = decision;
         let at = self.at(conn);
         let record = question.record().cloned();
         let (Some(begun), Some(record), Some(key)) = (begun, record, question.key().cloned())
@@ -519,7 +547,11 @@ impl Host {
             let recipients: Vec<_> = lines.collect();
             let mail = envelope.mail_line().to_vec();
             if verdict.accepts() {
-                self.store.deliver(Delivered { mail, recipients, octets })?;
+                self.store.deliver(Delivered {
+                    mail,
+                    recipients,
+                    octets,
+                })?;
             }
             let answer = EndOfDataAnswer::Decided(verdict);
             let session = &mut self.conns[at].session;
@@ -540,7 +572,11 @@ impl Host {
             Err(Fault::Outdated) => EndOfDataAnswer::Outdated,
             Err(Fault::Failed) => {
                 // Nothing is decided: the record is partial again.
-                let decision = Decision { conn, question, begun: Some(begun) };
+                let decision = Decision {
+                    conn,
+                    question,
+                    begun: Some(begun),
+                };
                 self.withdraw(&decision)?;
                 if let Some(at) = self.at(conn) {
                     self.conns[at].session.shutdown(now);
@@ -639,7 +675,10 @@ impl Host {
 
     /// Time passes up to the next deadline of any session.
     pub fn pass_time(&mut self) {
-        let deadlines = self.conns.iter().filter_map(|conn| conn.session.poll_timeout());
+        let deadlines = self
+            .conns
+            .iter()
+            .filter_map(|conn| conn.session.poll_timeout());
         let Some(next) = deadlines.min() else {
             return;
         };

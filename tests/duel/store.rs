@@ -244,10 +244,11 @@ impl Store {
         self.shared.borrow_mut().epochs[self.host] = self.epoch;
         let live: Vec<u64> = self.records.values().map(|stored| stored.segment).collect();
         self.segments.retain(|id, _| live.contains(id));
-        self.announced
-            .retain(|(key, segment), _| {
-                self.records.get(key).is_some_and(|stored| stored.segment == *segment)
-            });
+        self.announced.retain(|(key, segment), _| {
+            self.records
+                .get(key)
+                .is_some_and(|stored| stored.segment == *segment)
+        });
     }
 
     pub fn generation(&self, key: &TransactionKey) -> Option<u64> {
@@ -269,7 +270,13 @@ impl Store {
             let mut shared = store.shared.borrow_mut();
             let epochs = shared.epochs.clone();
             let status = shared.keys.entry(octets.clone()).or_default();
-            if let State::Processing { host, epoch, expired, .. } = &status.state {
+            if let State::Processing {
+                host,
+                epoch,
+                expired,
+                ..
+            } = &status.state
+            {
                 if *expired || epochs[*host] != *epoch {
                     // Whoever finds the lease expired changes it, with a new number (HD-07).
                     status.decision += 1;
@@ -295,7 +302,10 @@ impl Store {
                     let record = decode(&stored.record);
                     let id = stored.segment;
                     let length = usize::try_from(record.length().get()).unwrap();
-                    let content = store.segments.get_mut(&id).expect("a record has its content");
+                    let content = store
+                        .segments
+                        .get_mut(&id)
+                        .expect("a record has its content");
                     assert!(
                         content.synced >= length,
                         "the record announces {length} octets, {} are durable",
@@ -306,7 +316,10 @@ impl Store {
                         content.synced = length;
                     }
                     let highest = store.announced.entry((octets.clone(), id)).or_default();
-                    assert!(*highest <= record.length().get(), "HD-04: the offset went back");
+                    assert!(
+                        *highest <= record.length().get(),
+                        "HD-04: the offset went back"
+                    );
                     *highest = record.length().get();
                     segment = Some(id);
                     Some(record)
@@ -316,10 +329,19 @@ impl Store {
                 made = record.generation().0;
                 check_line_start(record, segment.map(|id| &store.segments[&id]));
             }
-            let before = store.claims.get(&octets).map_or(0, |claim| claim.generation);
+            let before = store
+                .claims
+                .get(&octets)
+                .map_or(0, |claim| claim.generation);
             let raise = u64::from(!(store.is(Mutant::GenerationStays) && before > 0));
             let generation = before.max(made) + raise;
-            store.claims.insert(octets, Claimed { generation, segment });
+            store.claims.insert(
+                octets,
+                Claimed {
+                    generation,
+                    segment,
+                },
+            );
             Ok((Generation(generation), found))
         })
     }
@@ -350,7 +372,9 @@ impl Store {
                     // it is replaced.
                     store.next_segment += 1;
                     claim.segment = Some(store.next_segment);
-                    store.segments.insert(store.next_segment, Segment::default());
+                    store
+                        .segments
+                        .insert(store.next_segment, Segment::default());
                     0
                 }
                 (None, Some(id)) => store.segments[&id].octets.len() as u64,
@@ -387,7 +411,11 @@ impl Store {
 
     /// After a failed sync nothing since the last good one is trusted any more (HD-04).
     fn distrust(&mut self, key: &TransactionKey) {
-        if let Some(id) = self.claims.get(key.as_bytes()).and_then(|claim| claim.segment) {
+        if let Some(id) = self
+            .claims
+            .get(key.as_bytes())
+            .and_then(|claim| claim.segment)
+        {
             let segment = self.segments.get_mut(&id).expect("its segment");
             segment.octets.truncate(segment.synced);
         }
@@ -419,7 +447,10 @@ impl Store {
             let segment = store.segments.get_mut(&id).expect("its segment");
             if store.mutant != Mutant::RecordBeforeContent {
                 let durable = segment.synced as u64;
-                assert!(record.length().get() <= durable, "more announced than is durable");
+                assert!(
+                    record.length().get() <= durable,
+                    "more announced than is durable"
+                );
             }
             check_line_start(record, Some(segment));
             let stored = Stored {
@@ -441,7 +472,11 @@ impl Store {
             let key = discard.key.as_bytes();
             let unchecked = store.is(Mutant::DiscardUnchecked);
             let useless = |record: &[u8]| unchecked || discard.applies_to(&decode(record));
-            if store.records.get(key).is_some_and(|stored| useless(&stored.record)) {
+            if store
+                .records
+                .get(key)
+                .is_some_and(|stored| useless(&stored.record))
+            {
                 store.records.remove(key);
             }
             let mut shared = store.shared.borrow_mut();
@@ -504,7 +539,10 @@ impl Store {
             };
             let length = usize::try_from(completed.length().get()).unwrap();
             let segment = &store.segments[&begun.segment];
-            assert!(segment.synced >= length, "committed before the content was synced");
+            assert!(
+                segment.synced >= length,
+                "committed before the content was synced"
+            );
             let octets = segment.octets[..length].to_vec();
             let mut shared = store.shared.borrow_mut();
             if store.mutant == Mutant::CommitNotSynced {
@@ -515,7 +553,9 @@ impl Store {
             if store.mutant == Mutant::None {
                 assert_eq!(*commits, 1, "two commits of one key");
             }
-            shared.delivered.extend(delivery(completed, completion, octets));
+            shared
+                .delivered
+                .extend(delivery(completed, completion, octets));
             let status = shared.keys.get_mut(key.as_bytes()).expect("begun");
             status.state = if store.mutant == Mutant::CompletionForgotten {
                 State::Idle
@@ -564,20 +604,23 @@ impl Store {
             store.current(key, generation)?;
             let shared = store.shared.borrow();
             let epochs = &shared.epochs;
-            Ok(match shared.keys.get(key.as_bytes()).map(|status| &status.state) {
-                Some(State::Committed(record)) => match decode(record).state() {
-                    RecordState::Committed(completion) => Look::Decided(completion.clone()),
-                    _ => panic!("not a completion record"),
+            Ok(
+                match shared.keys.get(key.as_bytes()).map(|status| &status.state) {
+                    Some(State::Committed(record)) => match decode(record).state() {
+                        RecordState::Committed(completion) => Look::Decided(completion.clone()),
+                        _ => panic!("not a completion record"),
+                    },
+                    Some(State::Processing {
+                        host,
+                        epoch,
+                        expired,
+                        ..
+                    }) if !expired && epochs[*host] == *epoch => Look::Running,
+                    _ if store.records.contains_key(key.as_bytes()) => Look::Withdrawn,
+                    // The content is on another host, which is dead.
+                    _ => Look::Gone,
                 },
-                Some(State::Processing { host, epoch, expired, .. })
-                    if !expired && epochs[*host] == *epoch =>
-                {
-                    Look::Running
-                }
-                _ if store.records.contains_key(key.as_bytes()) => Look::Withdrawn,
-                // The content is on another host, which is dead.
-                _ => Look::Gone,
-            })
+            )
         })
     }
 

@@ -180,7 +180,15 @@ pub fn run(
             report.journal_calls = caller.calls();
             return (report, caller);
         }
-        assert!(report.attempts < limit, "not through after {limit} attempts");
+        let last = report.traffic.last().map(|traffic| {
+            String::from_utf8_lossy(&[&traffic.up[..], b"<<<", &traffic.down].concat()).into_owned()
+        });
+        assert!(
+            report.attempts < limit,
+            "not through after {limit} attempts, the last: {last:?}; {:?}, store: {:?}",
+            host.manner,
+            host.store.trace
+        );
         let cut = cuts.get(report.attempts as usize).copied().flatten();
         caller = try_once(host, job, caller, cut, &mut report);
     }
@@ -194,7 +202,11 @@ pub fn assert_delivered(world: &World, job: &Job, expected: &[&str]) {
     let copies: Vec<_> = (shared.delivered.iter())
         .filter(|copy| copy.mail.starts_with(mail.as_bytes()))
         .collect();
-    assert_eq!(copies.len(), usize::from(!expected.is_empty()), "copies of {mail}");
+    assert_eq!(
+        copies.len(),
+        usize::from(!expected.is_empty()),
+        "copies of {mail}"
+    );
     for copy in copies {
         let octets = job.canonical();
         assert!(
@@ -206,8 +218,10 @@ pub fn assert_delivered(world: &World, job: &Job, expected: &[&str]) {
         let lines: Vec<String> = (copy.recipients.iter())
             .map(|line| String::from_utf8_lossy(line).into_owned())
             .collect();
-        let expected: Vec<String> =
-            expected.iter().map(|to| format!("RCPT TO:<{to}>")).collect();
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|to| format!("RCPT TO:<{to}>"))
+            .collect();
         assert_eq!(lines, expected);
     }
 }
