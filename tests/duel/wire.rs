@@ -180,9 +180,14 @@ pub fn run(
             report.journal_calls = caller.calls();
             return (report, caller);
         }
+        let last = report.traffic.last().map(|traffic| {
+            String::from_utf8_lossy(&[&traffic.up[..], b"<<<", &traffic.down].concat()).into_owned()
+        });
         assert!(
             report.attempts < limit,
-            "not through after {limit} attempts"
+            "not through after {limit} attempts, the last: {last:?}; {:?}, store: {:?}",
+            host.manner,
+            host.store.trace
         );
         let cut = cuts.get(report.attempts as usize).copied().flatten();
         caller = try_once(host, job, caller, cut, &mut report);
