@@ -125,8 +125,9 @@ impl<'a> Attempt<'a> {
         };
         let outcome = transaction.rcpt(RCPT).unwrap();
         assert_eq!(fresh, outcome == RcptOutcome::Ask { index: 0 });
-        if fresh && let Some(discard) = transaction.answer_recipient(0, reply::OK.into()) {
-            store.discard(&discard);
+        if fresh {
+            let discard = transaction.answer_recipient(0, reply::OK.into());
+            discard.inspect(|discard| store.discard(discard));
         }
         let DataOutcome::Confirm { generation, length } = transaction.data(Transfer::Data) else {
             panic!("no claim to confirm for {generation}");
@@ -456,6 +457,29 @@ fn the_content_that_vanishes_behind_a_claim_is_noticed_before_the_data() {
     };
     let confirmed = store.confirm(&claim);
     assert_eq!(confirmed.err(), Some(Confirmation::WrongLength));
+}
+
+#[test]
+fn what_an_older_transaction_left_does_not_stand_beside_a_fresh_one() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
+    attempt.send(10).unwrap();
+    attempt.store_partial().unwrap();
+    let key = key("<1@c.example>");
+    let Ok(Claim::Claimed { generation, .. }) = store.claim(&key, b"c", || {}) else {
+        panic!("claimed");
+    };
+    // Another MAIL, so all anew; and no advice to discard has come.
+    let length = OctetOffset::default();
+    let claim = ClaimToConfirm {
+        key,
+        generation,
+        length,
+    };
+    store.confirm(&claim).unwrap();
+    let left = folder.files("partial").len() + folder.files("incoming").len();
+    assert_eq!(left, 0);
 }
 
 #[test]
