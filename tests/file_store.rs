@@ -467,7 +467,7 @@ fn what_an_older_transaction_left_does_not_stand_beside_a_fresh_one() {
     attempt.send(10).unwrap();
     attempt.store_partial().unwrap();
     let key = key("<1@c.example>");
-    let Ok(Claim::Claimed { generation, .. }) = store.claim(&key, b"c", || {}) else {
+    let Ok(Claim::Claimed { generation, .. }) = store.claim(&key, b"c", |_| {}) else {
         panic!("claimed");
     };
     // Another MAIL, so all anew; and no advice to discard has come.
