@@ -180,7 +180,8 @@ impl Store {
     pub(crate) fn discard(&self, discard: &Discard) {
         let mut state = self.lock();
         if let Ok(held) = state.current(&discard.key, discard.generation) {
-            if !held.is_processing() {
+            let meant = |record: &Record| discard.applies_to(record);
+            if !held.is_processing() && held.record.as_ref().is_some_and(meant) {
                 held.forget();
             }
         }

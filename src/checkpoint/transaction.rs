@@ -30,8 +30,8 @@
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
-//! * **Discarding** names the generation, and is advice: it may be late or lost, but it is never
-//!   carried out on a decision that was begun after the advice was given.
+//! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
+//!   advice: it may be late or lost.
 //! * A later claim fences sessions, never a decision that is under way.
 
 use alloc::boxed::Box;
@@ -152,6 +152,9 @@ pub enum EndOutcome {
 }
 
 /// Advice to the store: what is held under the key is of no use any more.
+///
+/// It may be carried out late, or never. By then the same claim may have stored a later record, or
+/// its completion: ask [`applies_to`](Self::applies_to) in the step that discards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Discard {
@@ -159,9 +162,30 @@ pub struct Discard {
     pub key: TransactionKey,
     /// The claim that gives the advice: under a later one nothing happens.
     pub generation: Generation,
-    /// The [`Record::generation`] of the record that is meant: where another one is held by now,
-    /// nothing happens, so that late advice never meets a completion record.
-    pub record: Generation,
+    useless: Useless,
+}
+
+/// What a [`Discard`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Useless {
+    /// A partial record that was made under this claim or an earlier one.
+    Partial(Generation),
+    /// A completion record of which nothing was delivered.
+    Transient,
+}
+
+impl Discard {
+    /// Whether `record`, held under the key now, is what the advice is about. Never a record that
+    /// was made after the advice was given, and never the completion of a message that may have
+    /// been delivered.
+    #[must_use]
+    pub fn applies_to(&self, record: &Record) -> bool {
+        match (self.useless, &record.state) {
+            (Useless::Partial(made), RecordState::Partial) => record.generation <= made,
+            (Useless::Transient, RecordState::Committed(completion)) => completion.is_transient(),
+            _ => false,
+        }
+    }
 }
 
 /// What the transaction was found to be when its key was claimed.
@@ -216,7 +240,7 @@ pub struct Transaction {
     generation: Option<Generation>,
     basis: Basis,
     /// What the store holds, or may hold, under the key.
-    held: Option<Generation>,
+    held: Option<Useless>,
     /// It is this transaction's to discard.
     owns_held: bool,
     /// It is of another transaction, to be replaced at the first 250 to RCPT.
@@ -307,13 +331,17 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
-        self.held = Some(record.generation);
         // SMTP cannot go on with a transaction of LMTP: other replies are owed.
         let same = record.per_recipient == self.per_recipient
             && record
                 .envelope
                 .mail()
                 .same_transaction(&self.envelope.mail());
+        self.held = match record.state {
+            RecordState::Partial => Some(Useless::Partial(record.generation)),
+            RecordState::Processing { .. } => None,
+            RecordState::Committed(_) => Some(Useless::Transient),
+        };
         let basis = match record.state {
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
@@ -540,7 +568,7 @@ impl Transaction {
             return None;
         }
         self.owns_held = true;
-        self.held = Some(generation);
+        self.held = Some(Useless::Partial(generation));
         Some(Box::new(Record {
             generation,
             envelope: self.envelope.clone(),
@@ -563,7 +591,7 @@ impl Transaction {
         Some(Discard {
             key: self.key.clone()?,
             generation: self.generation?,
-            record: self.held.take()?,
+            useless: self.held?,
         })
     }
 

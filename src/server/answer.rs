@@ -566,6 +566,9 @@ impl ServerSession {
             return Err(UsageError::OutOfTurn);
         }
         self.now = self.now.max(now);
+        // A record that was due and has not been told yet would count what is not stored.
+        self.events
+            .retain(|event| !matches!(event, Event::CheckpointDue { .. }));
         self.transaction.fail();
         self.content.fail(reply);
         Ok(())

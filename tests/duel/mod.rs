@@ -2,11 +2,13 @@
 //! all simulated, nothing timed, nothing random but for printed seeds.
 //!
 //! [`store`] keeps and checks the store's side of the contract, [`server`] drives sessions against
-//! it, [`client`] holds a simple client of its own and the library's, [`wire`] joins them.
+//! it, [`client`] holds a simple client of its own and the library's, [`wire`] joins them, [`explore`]
+//! takes two of them through every interleaving.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod client;
+pub mod explore;
 pub mod server;
 pub mod store;
 pub mod wire;

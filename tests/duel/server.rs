@@ -293,7 +293,9 @@ impl Host {
         } else {
             usize::MAX
         };
-        moved | conn.write(now, most)
+        let wrote = conn.write(now, most);
+        // What the session left is passed again once it has read what it had.
+        moved | wrote | (conn.session.wants_input() && !conn.input.is_empty())
     }
 
     fn event(&mut self, id: u64, event: Event) {

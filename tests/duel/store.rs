@@ -471,7 +471,7 @@ impl Store {
             }
             let key = discard.key.as_bytes();
             let unchecked = store.is(Mutant::DiscardUnchecked);
-            let useless = |record: &[u8]| unchecked || discard_fits(discard, &decode(record));
+            let useless = |record: &[u8]| unchecked || discard.applies_to(&decode(record));
             if store
                 .records
                 .get(key)
@@ -657,10 +657,6 @@ pub enum Look {
     Decided(Completion),
     Withdrawn,
     Gone,
-}
-
-fn discard_fits(_discard: &Discard, _record: &Record) -> bool {
-    true
 }
 
 fn decode(record: &[u8]) -> Record {

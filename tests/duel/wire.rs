@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smtp_checkpoint::server::{self, ServerConfig};
 
-use super::client::{Attempt, Caller, Client, End, Job};
+use super::client::{Attempt, Caller, Client, Job};
 use super::server::{Host, Manner};
 use super::store::{Shared, Store};
 
@@ -18,9 +18,21 @@ pub struct Cut {
     pub up: bool,
     /// Octets that get through in that direction.
     pub at: usize,
-    /// Nothing more gets through in the other direction either, and both ends hear of an error.
-    pub reset: bool,
+    pub loss: Loss,
 }
+
+/// How a connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// What is under way in the other direction still gets through; the server hears of an end.
+    End,
+    /// Nothing more gets through, and both ends hear of an error.
+    Reset,
+    /// The server hears nothing: its session lives on.
+    HalfOpen,
+}
+
+pub const LOSSES: [Loss; 3] = [Loss::End, Loss::Reset, Loss::HalfOpen];
 
 /// What went over a connection.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -85,7 +97,7 @@ pub fn converse(host: &mut Host, client: &mut dyn Client, cut: Option<Cut>) -> T
             }
             cut_now = traffic.up.len() >= up_limit;
         }
-        let resets = cut.is_some_and(|cut| cut.reset);
+        let resets = cut.is_some_and(|cut| cut.loss != Loss::End);
         if cut_now && resets || host.dead {
             break;
         }
@@ -114,8 +126,9 @@ pub fn converse(host: &mut Host, client: &mut dyn Client, cut: Option<Cut>) -> T
         }
     }
     client.lost();
-    if !host.dead {
-        host.end(id, cut.is_some_and(|cut| cut.reset));
+    let loss = cut.map_or(Loss::End, |cut| cut.loss);
+    if !host.dead && loss != Loss::HalfOpen {
+        host.end(id, loss == Loss::Reset);
     }
     if !host.dead && host.conn(id).is_some_and(|conn| conn.finished) {
         host.forget(id);
@@ -124,13 +137,32 @@ pub fn converse(host: &mut Host, client: &mut dyn Client, cut: Option<Cut>) -> T
 }
 
 /// What it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Report {
     pub attempts: u32,
     pub outcome: Vec<String>,
     pub offsets: Vec<Option<u64>>,
     pub traffic: Vec<Traffic>,
     pub journal_calls: u64,
+}
+
+/// One attempt; the host starts again where it is dead.
+pub fn try_once(
+    host: &mut Host,
+    job: &Rc<Job>,
+    caller: Caller,
+    cut: Option<Cut>,
+    report: &mut Report,
+) -> Caller {
+    host.restart();
+    report.attempts += 1;
+    let mut attempt: Attempt = caller.begin(job);
+    let traffic = converse(host, attempt.client(), cut);
+    assert!(attempt.client().end().is_some());
+    report.offsets.push(attempt.client().offset());
+    report.traffic.push(traffic);
+    host.settle();
+    attempt.into_caller()
 }
 
 /// Tries until the outcome is stored: the n-th attempt is cut as `cuts` says.
@@ -141,40 +173,24 @@ pub fn run(
     cuts: &[Option<Cut>],
     limit: u32,
 ) -> (Report, Caller) {
-    let mut report = Report {
-        attempts: 0,
-        outcome: Vec::new(),
-        offsets: Vec::new(),
-        traffic: Vec::new(),
-        journal_calls: 0,
-    };
+    let mut report = Report::default();
     loop {
         if let Some(outcome) = caller.outcome() {
             report.outcome = outcome;
             report.journal_calls = caller.calls();
             return (report, caller);
         }
+        let last = report.traffic.last().map(|traffic| {
+            String::from_utf8_lossy(&[&traffic.up[..], b"<<<", &traffic.down].concat()).into_owned()
+        });
         assert!(
             report.attempts < limit,
-            "not through after {limit} attempts"
+            "not through after {limit} attempts, the last: {last:?}; {:?}, store: {:?}",
+            host.manner,
+            host.store.trace
         );
         let cut = cuts.get(report.attempts as usize).copied().flatten();
-        report.attempts += 1;
-        host.restart();
-        let mut attempt: Attempt = caller.begin(job);
-        let traffic = converse(host, attempt.client(), cut);
-        let end = attempt.client().end();
-        assert!(end.is_some());
-        if cut.is_none() && !host.dead {
-            let crashed = end == Some(End::Crashed);
-            if !crashed && end == Some(End::Again) {
-                // Something in the way that was left behind: it has to go away by itself.
-            }
-        }
-        report.offsets.push(attempt.client().offset());
-        report.traffic.push(traffic);
-        host.settle();
-        caller = attempt.into_caller();
+        caller = try_once(host, job, caller, cut, &mut report);
     }
 }
 
