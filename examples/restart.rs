@@ -449,8 +449,8 @@ impl std::fmt::Display for Ended {
 
 fn print_table(tallies: &[Tally]) {
     println!(
-        "\n{:<18} {:>8} {:>5} {:>5} {:>5} {:>9} {:>10} {:>10} {:>7}  {}",
-        "message", "octets", "", "cuts", "kills", "sent", "else", "saved", "time", "delivered"
+        "\n{:<18} {:>8} {:>5} {:>5} {:>5} {:>9} {:>10} {:>10} {:>7}  delivered",
+        "message", "octets", "", "cuts", "kills", "sent", "else", "saved", "time"
     );
     for tally in tallies {
         println!(

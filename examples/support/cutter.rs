@@ -64,7 +64,7 @@ impl<'w> Wire<'w> {
     }
 
     /// How many of these octets of the client still pass.
-    fn from_client(&mut self, octets: &[u8]) -> usize {
+    fn take_from_client(&mut self, octets: &[u8]) -> usize {
         let mut passed = match self.cut {
             _ if self.is_cut => 0,
             Cut::Client(at) => self.until(at, self.client, octets),
@@ -104,7 +104,7 @@ impl<'w> Wire<'w> {
     }
 
     /// How many of these octets of the server still pass.
-    fn from_server(&mut self, octets: &[u8]) -> usize {
+    fn take_from_server(&mut self, octets: &[u8]) -> usize {
         let passed = match self.cut {
             _ if self.is_cut => 0,
             Cut::Server(at) => self.until(at, self.server, octets),
@@ -143,8 +143,8 @@ pub fn pass<'w>(
     server.set_nodelay(true)?;
     let wire = Mutex::new(wire);
     thread::scope(|scope| {
-        scope.spawn(|| copy(&server, &client, &wire, Wire::from_server));
-        copy(&client, &server, &wire, Wire::from_client);
+        scope.spawn(|| copy(&server, &client, &wire, Wire::take_from_server));
+        copy(&client, &server, &wire, Wire::take_from_client);
     });
     Ok(wire.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
