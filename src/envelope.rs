@@ -267,7 +267,7 @@ impl Envelope {
     }
 }
 
-fn read_rcpt(line: &[u8]) -> Rcpt<'_> {
+pub(crate) fn read_rcpt(line: &[u8]) -> Rcpt<'_> {
     match Command::parse(line) {
         Ok(Command::Rcpt(rcpt)) => rcpt,
         // Every line was read when it was taken in.

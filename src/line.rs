@@ -62,7 +62,12 @@ pub struct LineReader {
     /// The start of a line whose end has not come, a CR at its end included.
     partial: Vec<u8>,
     skipping: Skipping,
+    /// The first octets of the line that was refused last.
+    refused: [u8; START],
 }
+
+/// As much of a refused line as tells its verb.
+const START: usize = 5;
 
 /// Whether the rest of a line that is too long is being skipped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,7 @@ impl LineReader {
         Self {
             partial: Vec::new(),
             skipping: Skipping::No,
+            refused: [0; START],
         }
     }
 
@@ -129,11 +135,24 @@ impl LineReader {
         self.partial.len()
     }
 
+    /// The first five octets of the line that [`read`](Self::read) refused last, with NULs behind a
+    /// shorter one: enough for [`is_bdat`](crate::command::is_bdat).
+    #[must_use]
+    pub const fn refused_start(&self) -> [u8; START] {
+        self.refused
+    }
+
+    fn refuse(&mut self, first: &[u8], second: &[u8]) {
+        let mut octets = first.iter().chain(second);
+        self.refused = [0; START].map(|_: u8| octets.next().copied().unwrap_or(0));
+    }
+
     /// The line ends at `end` in `input`, behind its LF.
     fn finish(&mut self, input: &mut Bytes, end: usize, limit: usize) -> Result<Bytes, LineError> {
         let last = input.split_to(end.min(input.len()));
         let partial = mem::take(&mut self.partial);
         if partial.len().saturating_add(last.len()) > limit {
+            self.refuse(&partial, &last);
             return Err(LineError::TooLong);
         }
         let mut line = if partial.is_empty() {
@@ -145,7 +164,10 @@ impl LineReader {
             Bytes::from(whole)
         };
         line.truncate(line.len().saturating_sub(2));
-        check_line(&line)?;
+        if let Err(error) = check_line(&line) {
+            self.refuse(&line, &[]);
+            return Err(error);
+        }
         Ok(line)
     }
 
@@ -155,7 +177,8 @@ impl LineReader {
         let len = self.partial.len().saturating_add(input.len());
         let least = len.saturating_add(if ends_in_cr { 1 } else { 2 });
         if least > limit {
-            self.partial = Vec::new();
+            let partial = mem::take(&mut self.partial);
+            self.refuse(&partial, input);
             self.skipping = if ends_in_cr {
                 Skipping::YesAfterCr
             } else {
@@ -325,6 +348,24 @@ mod tests {
             lines_of(over, 8),
             [Err(LineError::TooLong), Ok(b"ok".to_vec())]
         );
+    }
+
+    #[test]
+    fn a_refused_line_tells_its_start() {
+        let mut reader = LineReader::new();
+        for (pieces, start) in [
+            (&[&b"BDAT 5\nx\r\n"[..]][..], b"BDAT "),
+            (&[b"BD", b"AT 5\nx\r\n"], b"BDAT "),
+            (&[b"b", b"dat 5            ", b"\r\n"], b"bdat "),
+            (&[b"A\0\r\n"], b"A\0\0\0\0"),
+        ] {
+            let mut outcome = None;
+            for piece in pieces {
+                outcome = reader.read(&mut Bytes::from_static(piece), 12);
+            }
+            assert!(matches!(outcome, Some(Err(_))));
+            assert_eq!(reader.refused_start(), *start);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod duel;
 use std::rc::Rc;
 
 use duel::client::{Caller, How, Job};
-use duel::server::{Advice, Manner, ORDERS, When};
+use duel::server::{Advice, Manner, ORDERS, TAKEOVERS, When};
 use duel::store::{Blow, Unsynced};
 use duel::wire::{Cut, LOSSES, Loss, Report, World, assert_delivered, config, run, try_once};
 
@@ -122,7 +122,7 @@ fn long_run(seed: u64, total: &mut Faults) {
             when: dice.one(&[When::Now, When::Later]),
             advice: dice.one(&[Advice::Taken, Advice::Lost, Advice::Late]),
             order: dice.one(&ORDERS),
-            supersedes: dice.below(2) == 0,
+            takeover: dice.one(&TAKEOVERS),
             stepwise: false,
         };
         let job = Rc::new(job);

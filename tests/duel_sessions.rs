@@ -6,9 +6,9 @@ mod duel;
 
 use std::rc::Rc;
 
-use duel::client::{Caller, Client, How, Job};
+use duel::client::{Caller, How, Job};
 use duel::explore::{SETUP, Setup, explore};
-use duel::server::{Advice, Manner, When};
+use duel::server::{Advice, Manner, TAKEOVERS, When};
 use duel::wire::{Cut, Loss, Report, World, assert_delivered, config, converse, run, try_once};
 
 #[test]
@@ -16,16 +16,16 @@ fn two_sessions_in_every_interleaving() {
     let mut all = 0;
     for (name, how) in [("DATA", How::Data), ("BDAT", How::Bdat(7))] {
         for held in [false, true] {
-            for supersedes in [false, true] {
+            for takeover in TAKEOVERS {
                 for every in [None, Some(4)] {
                     let setup = Setup {
                         how,
                         held,
-                        supersedes,
+                        takeover,
                         every,
                         ..SETUP
                     };
-                    let name = format!("{name}, held {held}, superseding {supersedes}, {every:?}");
+                    let name = format!("{name}, held {held}, {takeover:?}, {every:?}");
                     let tally = explore(&name, setup);
                     assert!(tally.both_told > 0 && tally.fenced > 0);
                     all += tally.ways;
@@ -58,14 +58,14 @@ fn two_sessions_and_a_crash_in_every_interleaving() {
 #[test]
 fn two_sessions_octets_and_store_calls_apart() {
     let mut all = 0;
-    for supersedes in [false, true] {
+    for takeover in TAKEOVERS {
         let setup = Setup {
-            supersedes,
+            takeover,
             fine: true,
             when: When::Now,
             ..SETUP
         };
-        all += explore(&format!("apart, superseding {supersedes}"), setup).ways;
+        all += explore(&format!("apart, {takeover:?}"), setup).ways;
     }
     println!("{all} interleavings of two sessions, octets and store calls apart");
 }

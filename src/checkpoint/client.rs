@@ -30,9 +30,7 @@ use thiserror::Error;
 
 use super::plan::{ContentCommand, Used};
 use crate::command::{Body, MailLine, RcptLine};
-use crate::encoding::{Reader, Writer};
 use crate::envelope::Envelope;
-use crate::error::DecodeError;
 use crate::reply::Reply;
 use crate::transid::TransId;
 
@@ -190,19 +188,19 @@ pub enum InvalidTransaction {
 /// is told by [`sent`](Self::sent).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedTransaction {
-    transid: Option<TransId>,
-    lmtp: bool,
-    envelope: Envelope,
-    content: Content,
-    wanted: ContentCommand,
-    used: Option<Used>,
-    sent: Sent,
-    attempts: u32,
-    mails_accepted: u32,
-    began: u64,
-    scope: Option<ClientScope>,
-    last_server: Option<Server>,
-    doubling_allowed: bool,
+    pub(super) transid: Option<TransId>,
+    pub(super) lmtp: bool,
+    pub(super) envelope: Envelope,
+    pub(super) content: Content,
+    pub(super) wanted: ContentCommand,
+    pub(super) used: Option<Used>,
+    pub(super) sent: Sent,
+    pub(super) attempts: u32,
+    pub(super) mails_accepted: u32,
+    pub(super) began: u64,
+    pub(super) scope: Option<ClientScope>,
+    pub(super) last_server: Option<Server>,
+    pub(super) doubling_allowed: bool,
 }
 
 /// Builds an [`UnfinishedTransaction`].
@@ -357,7 +355,7 @@ impl UnfinishedTransaction {
         self.wanted
     }
 
-    /// What the first attempt that sent data made use of: a restart uses the same.
+    /// What the attempt that sent data from the start made use of: a restart uses the same.
     #[must_use]
     pub fn used(&self) -> Option<Used> {
         self.used
@@ -404,7 +402,10 @@ impl UnfinishedTransaction {
     /// Whether the message is still the one that was begun: a changed one is not restarted.
     #[must_use]
     pub fn matches(&self, content: &Content) -> bool {
-        self.content == *content
+        let (mine, theirs) = (&self.content.fingerprint, &content.fingerprint);
+        self.content.octets == content.octets
+            && self.content.unfinished_last_line == content.unfinished_last_line
+            && (mine.is_empty() || theirs.is_empty() || mine == theirs)
     }
 
     /// Whether a restart may leave out its RCPTs: exactly one MAIL under this TRANSID was ever
@@ -492,155 +493,22 @@ impl UnfinishedTransaction {
         self.envelope.answer_recipient(index, reply.compact());
     }
 
-    /// Data is about to be sent from `scope` to `server`, in the way of `used`. What the first such
-    /// attempt used stays.
+    /// Data is about to be sent from `scope` to `server`, in the way of `used`: after a 355 that of
+    /// [`used`](Self::used) again. An attempt without TRANSID changes nothing of what is known
+    /// from one with it.
     pub fn will_send(&mut self, used: Used, scope: ClientScope, server: Server) {
-        if self.sent == Sent::Nothing || self.used.is_none() {
+        if used.transid || self.used.is_none_or(|before| !before.transid) {
             self.used = Some(used);
+            self.scope = Some(scope);
+            self.last_server = Some(server);
         }
-        self.scope = Some(scope);
-        self.last_server = Some(server);
-    }
-
-    /// The server holds nothing and takes the whole message again, in the way of `used`.
-    pub(crate) fn replan(&mut self, used: Used) {
-        self.used = Some(used);
     }
 
     /// At most `sent` has left: raises [`sent`](Self::sent), never lowers it.
     pub fn may_have_sent(&mut self, sent: Sent) {
         self.sent = self.sent.max(sent);
     }
-
-    /// The versioned byte encoding.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new(KIND, VERSION);
-        writer.octets(
-            self.transid
-                .as_ref()
-                .map_or(&[], |transid| transid.as_bytes()),
-        );
-        writer.flag(self.lmtp);
-        self.envelope.encode(&mut writer);
-        writer
-            .u64(self.content.octets)
-            .flag(self.content.unfinished_last_line)
-            .octets(&self.content.fingerprint)
-            .flag(self.wanted == ContentCommand::Bdat)
-            .u8(self.used.map_or(0, Used::to_bits))
-            .u8(match self.sent {
-                Sent::Nothing => 0,
-                Sent::Data => 1,
-                Sent::EndOfData => 2,
-            })
-            .u32(self.attempts)
-            .u32(self.mails_accepted)
-            .u64(self.began)
-            .flag(self.scope.is_some());
-        if let Some(scope) = &self.scope {
-            writer.octets(&scope.name).flag(scope.identity.is_some());
-            if let Some(identity) = &scope.identity {
-                writer.octets(identity);
-            }
-            writer.flag(scope.tls).octets(&scope.local_address);
-        }
-        writer.flag(self.last_server.is_some());
-        if let Some(server) = &self.last_server {
-            writer.octets(&server.host).octets(&server.address);
-        }
-        writer.flag(self.doubling_allowed);
-        writer.finish()
-    }
-
-    /// A transaction from what [`encode`](Self::encode) gave.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`]: nothing is known then of whether the message was delivered.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let damaged = DecodeError::Damaged;
-        let mut reader = Reader::new(octets, KIND, VERSION)?;
-        let transid = match reader.octets()? {
-            [] => None,
-            value => Some(TransId::parse(value).map_err(|_| damaged)?),
-        };
-        let lmtp = reader.flag()?;
-        let envelope = Envelope::decode(&mut reader)?;
-        let content = Content {
-            octets: reader.u64()?,
-            unfinished_last_line: reader.flag()?,
-            fingerprint: reader.octets()?.to_vec(),
-        };
-        let wanted = if reader.flag()? {
-            ContentCommand::Bdat
-        } else {
-            ContentCommand::Data
-        };
-        let used = match reader.u8()? {
-            0 => None,
-            bits => Some(Used::from_bits(bits).ok_or(damaged)?),
-        };
-        let sent = match reader.u8()? {
-            0 => Sent::Nothing,
-            1 => Sent::Data,
-            2 => Sent::EndOfData,
-            _ => return Err(damaged),
-        };
-        let (attempts, mails_accepted) = (reader.u32()?, reader.u32()?);
-        let began = reader.u64()?;
-        let scope = if reader.flag()? {
-            let name = reader.octets()?.to_vec();
-            let identity = if reader.flag()? {
-                Some(reader.octets()?.to_vec())
-            } else {
-                None
-            };
-            Some(ClientScope {
-                name,
-                identity,
-                tls: reader.flag()?,
-                local_address: reader.octets()?.to_vec(),
-            })
-        } else {
-            None
-        };
-        let last_server = if reader.flag()? {
-            Some(Server {
-                host: reader.octets()?.to_vec(),
-                address: reader.octets()?.to_vec(),
-            })
-        } else {
-            None
-        };
-        let doubling_allowed = reader.flag()?;
-        reader.finish()?;
-        if envelope.recipients().len() == 0 || (sent > Sent::Nothing && used.is_none()) {
-            return Err(damaged);
-        }
-        Ok(Self {
-            transid,
-            lmtp,
-            envelope,
-            content,
-            wanted,
-            used,
-            sent,
-            attempts,
-            mails_accepted,
-            began,
-            scope,
-            last_server,
-            doubling_allowed,
-        })
-    }
 }
-
-const KIND: [u8; 3] = *b"UNF";
-const VERSION: u8 = 1;
-
-#[cfg(feature = "serde")]
-crate::encoding::serde_as_octets!(UnfinishedTransaction);
 
 #[cfg(test)]
 #[path = "client_tests.rs"]

@@ -1,5 +1,7 @@
 use super::*;
+use crate::checkpoint::stored::{KIND, VERSION};
 use crate::command::MailLine;
+use crate::encoding::Writer;
 use crate::reply::standard;
 use std::vec;
 
@@ -259,4 +261,33 @@ fn scopes_as_a_server_sees_them() {
         ..host.clone()
     };
     assert!(!host.is_same_for_server(&clear));
+}
+
+#[test]
+fn a_fingerprint_is_compared_where_there_are_two() {
+    let mut transaction = transaction();
+    let plain = transaction.content().clone();
+    let one = plain.clone().with_fingerprint(*b"1");
+    assert!(transaction.matches(&one));
+    transaction.content.fingerprint = vec![b'1'];
+    assert!(transaction.matches(&one) && transaction.matches(&plain));
+    assert!(!transaction.matches(&plain.with_fingerprint(*b"2")));
+}
+
+#[test]
+fn plain_smtp_changes_nothing_that_is_known_under_the_transid() {
+    let mut transaction = sent();
+    let before = (transaction.used(), transaction.last_server().cloned());
+    transaction.will_send(
+        Used {
+            transid: false,
+            ..USED
+        },
+        scope(),
+        Server::default(),
+    );
+    assert_eq!(
+        (transaction.used(), transaction.last_server().cloned()),
+        before
+    );
 }

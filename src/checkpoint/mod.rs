@@ -22,6 +22,7 @@ mod outcome;
 mod plan;
 mod reconnect;
 mod record;
+mod stored;
 pub mod transaction;
 
 pub use client::{

@@ -19,8 +19,13 @@
 //!   refused, cuts the content to [`Record::length`], and reads the record. It happens for every
 //!   MAIL with a TRANSID, whether or not a record exists. A record whose content is shorter than
 //!   its length is dropped; one that cannot be read is kept, and MAIL answered 451.
+//! * **Confirming** ([`DataOutcome::Confirm`]) compares generation and length. Length 0 is a fresh
+//!   start: whatever partial record and content are held go in the same step, so that an old
+//!   record never stands beside new content. Do not wait for [`Discard`] with that.
 //! * **Storing** a partial record names its generation and comes after the content up to its
-//!   length is durable.
+//!   length is durable. The generation stays the same up to the commit, so a store that lags
+//!   behind looks twice: a partial record never replaces one that is processing or committed, nor
+//!   a longer one of the same generation.
 //! * **Deciding** begins with a compare-and-set of the key under the current generation; from then
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
@@ -155,7 +160,7 @@ pub enum EndOutcome {
 pub struct Discard {
     /// The key.
     pub key: TransactionKey,
-    /// The generation under which it may be discarded; under a later one nothing happens.
+    /// The claim that gives the advice: under a later one nothing happens.
     pub generation: Generation,
     useless: Useless,
 }
@@ -234,11 +239,11 @@ pub struct Transaction {
     /// `Some` where a record is, or may be, kept.
     generation: Option<Generation>,
     basis: Basis,
-    /// What the store holds under the key is this transaction's to discard.
-    owns_stored: bool,
-    /// What was last known to be held.
+    /// What the store holds, or may hold, under the key.
     held: Option<Useless>,
-    /// A partial record of another transaction is held, to be replaced at the first 250 to RCPT.
+    /// It is this transaction's to discard.
+    owns_held: bool,
+    /// It is of another transaction, to be replaced at the first 250 to RCPT.
     replaces: bool,
     /// RCPTs below this index have been repeated or passed over.
     cursor: usize,
@@ -259,8 +264,8 @@ impl Default for Transaction {
             key: None,
             generation: None,
             basis: Basis::Fresh,
-            owns_stored: false,
             held: None,
+            owns_held: false,
             replaces: false,
             cursor: 0,
             transfer: None,
@@ -326,6 +331,7 @@ impl Transaction {
         let Some(record) = found else {
             return MailOutcome::Fresh;
         };
+        // SMTP cannot go on with a transaction of LMTP: other replies are owed.
         let same = record.per_recipient == self.per_recipient
             && record
                 .envelope
@@ -356,7 +362,7 @@ impl Transaction {
             RecordState::Processing { .. } => Basis::Processing(record.length),
             RecordState::Committed(completion) => Basis::Committed(record.length, completion),
         };
-        self.owns_stored = matches!(basis, Basis::Partial(_));
+        self.owns_held = matches!(basis, Basis::Partial(_));
         self.basis = basis;
         self.envelope = record.envelope;
         self.transfer = Some(record.transfer);
@@ -442,6 +448,14 @@ impl Transaction {
         }
     }
 
+    /// The data command was refused by the caller: the next one may be of the other kind, unless
+    /// content was stored already.
+    pub fn refuse_data(&mut self) {
+        if self.basis == Basis::Fresh && !self.confirmed && self.length.get() == 0 {
+            self.transfer = None;
+        }
+    }
+
     /// The store's answer to [`DataOutcome::Confirm`]. Only [`Confirmation::Current`] lets content
     /// come; [`Confirmation::WrongLength`] gives advice to drop what is left of a partial record.
     pub fn confirm(&mut self, confirmation: Confirmation) -> Option<Discard> {
@@ -454,10 +468,9 @@ impl Transaction {
                 self.generation = None;
                 None
             }
-            Confirmation::WrongLength => match self.basis {
-                Basis::Partial(_) => self.discard(),
-                _ => None,
-            },
+            // Also of a fresh transaction: what is held then is what it replaces.
+            Confirmation::WrongLength if self.is_complete() => None,
+            Confirmation::WrongLength => self.discard(),
         }
     }
 
@@ -524,7 +537,7 @@ impl Transaction {
     pub fn decide_anew(&mut self) {
         if let Basis::Processing(size) = self.basis {
             self.basis = Basis::Partial(size);
-            self.owns_stored = true;
+            self.owns_held = true;
             self.all_in = true;
         }
     }
@@ -532,17 +545,13 @@ impl Transaction {
     /// The message was refused for what it is (a fault, its size) before any decision: what is
     /// stored of it is of no use.
     pub fn refuse(&mut self) -> Option<Discard> {
-        if self.owns_stored {
-            self.discard()
-        } else {
-            None
-        }
+        if self.owns_held { self.discard() } else { None }
     }
 
     /// RSET, EHLO or HELO came within the transaction: a partial record is discarded, one whose
     /// data is all in is only let go of (draft-fanf-smtp-rfc1845bis-01 §2.5).
     pub fn reset(&mut self) -> Option<Discard> {
-        if self.owns_stored && !self.all_in {
+        if self.owns_held && !self.all_in {
             self.discard()
         } else {
             None
@@ -558,7 +567,7 @@ impl Transaction {
         if nothing || self.failed || !self.confirmed || self.is_complete() {
             return None;
         }
-        self.owns_stored = true;
+        self.owns_held = true;
         self.held = Some(Useless::Partial(generation));
         Some(Box::new(Record {
             generation,
@@ -578,7 +587,7 @@ impl Transaction {
     }
 
     fn discard(&mut self) -> Option<Discard> {
-        self.owns_stored = false;
+        self.owns_held = false;
         Some(Discard {
             key: self.key.clone()?,
             generation: self.generation?,

@@ -104,6 +104,12 @@ impl Attempt {
         }
     }
 
+    /// What the message was sent with from its start on: after a 355 what the first attempt used.
+    pub(super) fn used_from_the_start(&self) -> Used {
+        let before = self.transaction.used().filter(|_| self.resumed);
+        before.unwrap_or(self.used)
+    }
+
     /// The size of the message as it is transferred.
     pub(super) fn size(&self) -> u64 {
         self.transaction.content().size(self.used.command)

@@ -9,16 +9,7 @@ use thiserror::Error;
 use crate::command::{BuildError, ClientName};
 use crate::dot::FaultPolicy;
 use crate::limits::Limits;
-
-/// SMTP or LMTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Protocol {
-    /// SMTP: EHLO, or HELO for old servers.
-    #[default]
-    Smtp,
-    /// LMTP: LHLO, one final reply for each accepted recipient (RFC 2033).
-    Lmtp,
-}
+use crate::protocol::Protocol;
 
 /// Whether STARTTLS is used (RFC 3207). A connection that begins under TLS needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

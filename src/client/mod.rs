@@ -66,6 +66,7 @@ mod attempt;
 mod config;
 mod content;
 mod event;
+mod outcome;
 mod replies;
 mod state;
 #[cfg(test)]
@@ -80,7 +81,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use config::{ClientConfig, ClientConfigBuilder, ConfigError, Protocol, Timeouts, TlsPolicy};
+pub use crate::protocol::Protocol;
+pub use config::{ClientConfig, ClientConfigBuilder, ConfigError, Timeouts, TlsPolicy};
 pub use event::{
     Answered, ChallengeAnswer, ChallengeQuestion, Ending, Event, RecipientVerdict, SendError,
     StoreQuestion, TlsOutcome,
@@ -135,6 +137,69 @@ pub enum AuthError {
 /// * call [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 ///
 /// Dropping it at any point is a cut connection: what was stored last then holds.
+///
+/// Over a blocking socket, in clear, with the message in memory (`store` makes octets durable):
+///
+/// ```no_run
+/// # use std::{error::Error, io::{ErrorKind, Read, Write}, net::TcpStream, sync::Arc};
+/// # use std::time::{Duration, Instant};
+/// # use bytes::Bytes;
+/// # use smtp_checkpoint::{checkpoint::{Outcome, UnfinishedTransaction}, time::Timestamp};
+/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Event};
+/// # fn store(octets: &[u8]) -> std::io::Result<()> { unimplemented!() }
+/// fn deliver(
+///     mut io: TcpStream,
+///     config: Arc<ClientConfig>,
+///     transaction: &UnfinishedTransaction,
+///     message: &[u8],
+/// ) -> Result<Option<Outcome>, Box<dyn Error>> {
+///     let origin = Instant::now();
+///     let now = || Timestamp::from_origin(origin.elapsed());
+///     let mut smtp = ClientSession::new(config, now());
+///     let (mut content, mut outcome, mut buffer) = (&message[..0], None, [0; 16 * 1024]);
+///     loop {
+///         while let Some(event) = smtp.poll_event() {
+///             match event {
+///                 Event::Ready if outcome.is_some() => smtp.quit(now())?,
+///                 Event::Ready => smtp.send(now(), transaction)?,
+///                 Event::Store(question) => {
+///                     store(&question.transaction().encode())?;
+///                     smtp.stored(now(), question)?;
+///                 }
+///                 Event::SendContent { start, .. } => {
+///                     content = &message[usize::try_from(start.get())?..];
+///                 }
+///                 Event::Done(done) => {
+///                     store(&done.transaction().map_or(vec![], UnfinishedTransaction::encode))?;
+///                     outcome = Some(done);
+///                     smtp.outcome_stored(now())?;
+///                 }
+///                 Event::Finished(_) => return Ok(outcome),
+///                 _ => {}
+///             }
+///         }
+///         if smtp.wants_content() {
+///             if content.is_empty() {
+///                 smtp.finish_content(now())?;
+///             } else {
+///                 smtp.send_content(now(), &mut content)?;
+///             }
+///         }
+///         let written = io.write(smtp.output())?;
+///         smtp.transmitted(now(), written)?;
+///         let busy = smtp.wants_content() || !smtp.output().is_empty();
+///         let wait = if busy { Duration::from_millis(1) } else { Duration::from_secs(1) };
+///         io.set_read_timeout(Some(wait))?;
+///         match io.read(&mut buffer) {
+///             Ok(0) => smtp.handle_eof(now()),
+///             Ok(n) => smtp.handle_input(now(), &mut Bytes::copy_from_slice(&buffer[..n])),
+///             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+///             Err(_) => smtp.handle_eof(now()),
+///         }
+///         smtp.handle_timeout(now());
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ClientSession {
     config: Arc<ClientConfig>,

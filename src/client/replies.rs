@@ -1,7 +1,7 @@
 //! Replies: each is checked against the command that it answers.
 
 use super::attempt::AfterReset;
-use super::config::{Protocol, TlsPolicy};
+use super::config::TlsPolicy;
 use super::event::{ChallengeQuestion, Ending, Event, RecipientVerdict};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
@@ -9,6 +9,7 @@ use crate::checkpoint::{Cause, Stage};
 use crate::command::{CommandLine, base64};
 use crate::ehlo::Capabilities;
 use crate::error::PeerError;
+use crate::protocol::Protocol;
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 

@@ -1,21 +1,20 @@
-//! The transaction: from `send` to the data command, and its outcome.
+//! The transaction: from `send` to the data command.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::attempt::{AfterReset, Attempt};
-use super::config::Protocol;
-use super::event::{Answered, Ending, Event, RecipientVerdict, SendError, StoreQuestion};
+use super::event::{Answered, Event, RecipientVerdict, SendError, StoreQuestion};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
 use crate::checkpoint::{
-    Cause, ContentCommand, MissingExtension, Outcome, Reconnect, Sent, Stage,
-    UnfinishedTransaction, Used, is_decisive,
+    Cause, ContentCommand, MissingExtension, Reconnect, Sent, Stage, UnfinishedTransaction, Used,
 };
 use crate::command::CommandLine;
 use crate::ehlo::SizeOffer;
 use crate::error::{PeerError, UsageError};
 use crate::offset::{OctetOffset, OffsetError};
+use crate::protocol::Protocol;
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
@@ -83,7 +82,7 @@ impl ClientSession {
         };
         let mut transaction = attempt.transaction.clone();
         if marked {
-            transaction.will_send(attempt.used, scope, server);
+            transaction.will_send(attempt.used_from_the_start(), scope, server);
             // On the safe side until something later is stored (CP-36).
             transaction.may_have_sent(Sent::EndOfData);
         }
@@ -398,236 +397,6 @@ impl ClientSession {
                 self.drained(now);
             }
             _ => self.fail(PeerError::UnexpectedReply),
-        }
-    }
-
-    pub(super) fn on_final(&mut self, now: Timestamp, index: usize, reply: Reply) {
-        let is_last = self.owed.is_empty();
-        let Some(attempt) = &mut self.attempt else {
-            return;
-        };
-        if attempt.declined.is_some() {
-            return self.drained(now);
-        }
-        if reply.severity() == Severity::Intermediate {
-            return self.fail(PeerError::UnexpectedReply);
-        }
-        if !is_decisive(Stage::EndOfData, &reply) {
-            attempt.declined = Some((Stage::EndOfData, reply.compact()));
-            self.step(Step::Drain);
-            return self.drained(now);
-        }
-        if attempt.transaction.is_lmtp() {
-            attempt.finals.push((index, reply));
-            if is_last {
-                let replies = core::mem::take(&mut attempt.finals);
-                self.conclude(now, Outcome::PerRecipient { replies }, true);
-            }
-            return;
-        }
-        let outcome = match reply.severity() {
-            Severity::Completion => Outcome::Delivered { reply },
-            Severity::TransientFailure => Outcome::Deferred { reply },
-            _ => Outcome::Refused { reply },
-        };
-        self.conclude(now, outcome, true);
-    }
-
-    /// A reply that changes nothing any more has come.
-    pub(super) fn drained(&mut self, now: Timestamp) {
-        if !self.owed.is_empty() {
-            return;
-        }
-        let Some(attempt) = &self.attempt else {
-            return;
-        };
-        let stage = attempt.declined.as_ref().map(|(stage, _)| *stage);
-        let held = attempt.restart;
-        let Some(outcome) = self.declined() else {
-            return;
-        };
-        match stage {
-            // The server has no transaction open.
-            Some(Stage::Mail) => self.conclude(now, outcome, true),
-            // It has one, and nothing in it.
-            Some(Stage::Data) | None if !held => self.reset(now, outcome),
-            // RSET would discard what the server holds (CP-16).
-            _ => self.conclude(now, outcome, false),
-        }
-    }
-
-    /// The lone dot is answered, and the transaction over, whatever the reply says.
-    pub(super) fn on_lone_dot(&mut self, now: Timestamp) {
-        let outcome = self.declined();
-        self.conclude_with(now, outcome, true);
-    }
-
-    /// The server said no while content was being sent: the message cannot be ended any more.
-    pub(super) fn refused_early(&mut self, reply: Reply) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.declined = Some((Stage::Content, reply.compact()));
-        }
-        if let Some(outcome) = self.declined() {
-            self.tell(outcome);
-        }
-        self.close(Ending::RefusedEarly);
-    }
-
-    // Outcomes.
-
-    /// Brings what was sent into the transaction. The attempt stays until the outcome is told.
-    fn settle(&mut self) -> Option<(UnfinishedTransaction, bool)> {
-        let (scope, server) = (self.scope(), self.connection.server.clone());
-        let attempt = self.attempt.as_mut()?;
-        let never_left = |end| !self.output.may_have_left(end);
-        if attempt.sent == Sent::EndOfData && attempt.end.is_some_and(never_left) {
-            attempt.sent = Sent::Data;
-        }
-        let mut transaction = attempt.transaction.clone();
-        let plain_end = attempt.sent == Sent::EndOfData && !attempt.used.transid;
-        // What was sent of a plain transaction is nothing to go on from.
-        if attempt.sent > Sent::Nothing && attempt.used.transid {
-            transaction.will_send(attempt.used, scope, server);
-            if !attempt.resumed {
-                transaction.replan(attempt.used);
-            }
-            transaction.may_have_sent(attempt.sent);
-        }
-        Some((transaction, plain_end))
-    }
-
-    /// The attempt ended without a decision.
-    pub(super) fn undecided(&mut self, cause: Cause) -> Option<Outcome> {
-        let max_attempts = self.config.max_attempts;
-        let (transaction, plain_end) = self.settle()?;
-        let given_up =
-            transaction.sent() == Sent::EndOfData && transaction.attempts() >= max_attempts;
-        let transaction = Box::new(transaction);
-        Some(if plain_end || given_up {
-            Outcome::Unknown { cause, transaction }
-        } else {
-            Outcome::Interrupted { cause, transaction }
-        })
-    }
-
-    /// This TRANSID leads nowhere.
-    fn fruitless(&mut self, cause: Cause) -> Option<Outcome> {
-        let (transaction, _) = self.settle()?;
-        let sent = transaction.sent();
-        let transaction = Box::new(transaction);
-        Some(if sent == Sent::EndOfData {
-            Outcome::Unknown { cause, transaction }
-        } else {
-            Outcome::StartOver { cause, transaction }
-        })
-    }
-
-    /// The server said no. That decides nothing once the end of the data was sent (CP-35).
-    fn declined(&mut self) -> Option<Outcome> {
-        let attempt = self.attempt.as_ref()?;
-        let refusal = attempt.declined.clone().or_else(|| {
-            let mut recipients = attempt.transaction.envelope().recipients();
-            Some((
-                Stage::Rcpt,
-                recipients.find_map(|rcpt| rcpt.reply().cloned())?,
-            ))
-        });
-        let no_recipients = attempt.declined.is_none();
-        let (transaction, plain_end) = self.settle()?;
-        let (stage, reply) = refusal?;
-        if plain_end || transaction.sent() == Sent::EndOfData {
-            return self.undecided(Cause::Answered(stage, reply));
-        }
-        let transaction = Box::new(transaction);
-        Some(if no_recipients {
-            Outcome::NoRecipients { transaction }
-        } else {
-            Outcome::Declined {
-                stage,
-                reply,
-                transaction,
-            }
-        })
-    }
-
-    /// Gets the server out of the transaction, then tells the outcome.
-    fn reset(&mut self, now: Timestamp, outcome: impl Into<Option<Outcome>>) {
-        let Some(outcome) = outcome.into() else {
-            return;
-        };
-        self.stop_content();
-        self.open = None;
-        if let Some(attempt) = &mut self.attempt {
-            attempt.after_reset = AfterReset::Conclude(Box::new(outcome));
-        }
-        self.step(Step::Reset);
-        self.command(now, CommandLine::rset().as_bytes(), Expect::Reset);
-    }
-
-    pub(super) fn conclude_with(&mut self, now: Timestamp, outcome: Option<Outcome>, usable: bool) {
-        if let Some(outcome) = outcome {
-            self.conclude(now, outcome, usable);
-        }
-    }
-
-    /// Tells the outcome. `usable`: the server has no transaction open.
-    pub(super) fn conclude(&mut self, _now: Timestamp, outcome: Outcome, usable: bool) {
-        self.usable = usable;
-        self.step(Step::Conclude);
-        self.tell(outcome);
-    }
-
-    fn tell(&mut self, outcome: Outcome) {
-        self.stop_content();
-        self.attempt = None;
-        self.open = None;
-        self.events.push_back(Event::Done(outcome));
-    }
-
-    fn stop_content(&mut self) {
-        if let Some(attempt) = &mut self.attempt {
-            if attempt.asked && !attempt.finished {
-                attempt.finished = true;
-                self.events.push_back(Event::StopContent);
-            }
-        }
-    }
-
-    /// The outcome is stored: QUIT or another transaction may follow. Where the server is left in
-    /// the middle of a transaction that a RSET would discard, QUIT is sent at once.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError::OutOfTurn`] where no outcome was told.
-    pub fn outcome_stored(&mut self, now: Timestamp) -> Result<(), UsageError> {
-        match self.phase {
-            Phase::Concluded if self.usable => self.ready(),
-            Phase::Concluded => self.say_quit(now, Ending::Quit),
-            Phase::Closed => {}
-            _ => return Err(UsageError::OutOfTurn),
-        }
-        Ok(())
-    }
-
-    /// The session ends, and with it the attempt.
-    pub(super) fn interrupt(&mut self, cause: Cause, ending: Ending) {
-        if let Some(outcome) = self.pending_outcome(cause) {
-            self.tell(outcome);
-        }
-        self.close(ending);
-    }
-
-    /// What the end of the session makes of the attempt. An outcome that only waited for the
-    /// reply to RSET stands.
-    fn pending_outcome(&mut self, cause: Cause) -> Option<Outcome> {
-        if !self.phase.in_transaction() {
-            return None;
-        }
-        let attempt = self.attempt.as_mut()?;
-        match core::mem::replace(&mut attempt.after_reset, AfterReset::MailAgain) {
-            AfterReset::Conclude(outcome) => Some(*outcome),
-            AfterReset::MailAgain if attempt.declined.is_some() => self.declined(),
-            AfterReset::MailAgain => self.undecided(cause),
         }
     }
 }

@@ -155,6 +155,12 @@ pub const FENCED: StaticReply = fixed(
     e(4, 3, 0),
     "Superseded by another session, closing the connection",
 );
+/// 421 4.3.0: a decision that did not come in time, or was withdrawn.
+pub const NO_ANSWER: StaticReply = fixed(
+    421,
+    e(4, 3, 0),
+    "Local error in processing, closing the connection",
+);
 /// 421 4.3.2: the server stops (RFC 5321 §3.8).
 pub const SHUTTING_DOWN: StaticReply =
     fixed(421, e(4, 3, 2), "Shutting down, closing the connection");
@@ -214,6 +220,8 @@ pub const CREDENTIALS_INVALID: StaticReply = fixed(535, e(5, 7, 8), "Credentials
 /// 538 5.7.11: encryption required for this mechanism (RFC 5248).
 pub const ENCRYPTION_REQUIRED: StaticReply =
     fixed(538, e(5, 7, 11), "Encryption required for this mechanism");
+/// 550 5.1.1: to RCPT (RFC 5321 §3.3).
+pub const NO_SUCH_MAILBOX: StaticReply = fixed(550, e(5, 1, 1), "No such mailbox");
 /// 550 5.6.0: after the end of the data (RFC 5321 §2.3.8).
 pub const BAD_CONTENT: StaticReply =
     fixed(550, e(5, 6, 0), "Bare CR, bare LF or NUL in the message");
@@ -249,6 +257,7 @@ pub(super) const ALL: &[StaticReply] = &[
     CANNOT_VERIFY,
     START_MAIL_INPUT,
     FENCED,
+    NO_ANSWER,
     SHUTTING_DOWN,
     IDLE_TIMEOUT,
     TOO_MANY_ERRORS,
@@ -275,6 +284,7 @@ pub(super) const ALL: &[StaticReply] = &[
     MECHANISM_TOO_WEAK,
     CREDENTIALS_INVALID,
     ENCRYPTION_REQUIRED,
+    NO_SUCH_MAILBOX,
     BAD_CONTENT,
     MESSAGE_TOO_BIG,
     UNKNOWN_RECIPIENT_ON_RESTART,

@@ -186,6 +186,7 @@ impl ServerSession {
                     offset.reply_text().as_bytes(),
                 ));
                 self.offset_told = self.output.position();
+                self.offset_is_told = false;
             }
             MailOutcome::SequenceError => {
                 self.transaction.clear();
@@ -236,7 +237,7 @@ impl ServerSession {
     pub(super) fn flush_recipients(&mut self) {
         while let Some(Slot::Answered(_)) = self.recipients.front() {
             if let Some(Slot::Answered(reply)) = self.recipients.pop_front() {
-                self.reply(reply);
+                self.write(&reply);
             }
         }
         if self.recipients.is_empty() {
@@ -396,10 +397,15 @@ impl ServerSession {
         }
         self.abandon = None;
         match answer {
-            AbandonAnswer::Abandoned => {
-                self.close(Some(standard::FENCED.into()), Ending::Closed);
+            AbandonAnswer::Abandoned if self.phase == Phase::Awaiting => {
+                self.asked = None;
+                self.transaction.decide_anew();
+                self.decide();
             }
-            // CP-21: no reply promises less than any.
+            AbandonAnswer::Abandoned => {
+                self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
+            }
+            // No reply promises less than any.
             AbandonAnswer::TooLate => self.close(None, Ending::Silent),
         }
         Ok(Answered::Taken)
@@ -471,7 +477,8 @@ impl ServerSession {
         }
     }
 
-    /// Answers [`Event::StartTls`].
+    /// Answers [`Event::StartTls`]. Where octets stand behind the command by now, the session ends
+    /// whatever the answer is: they could be anybody's (RFC 3207 §6, CVE-2011-0411).
     ///
     /// # Errors
     ///
@@ -485,6 +492,11 @@ impl ServerSession {
         ensure!(self.knows(&question.token), question, ForeignToken);
         if !self.take_asked(now, &question.token) {
             return Ok(Answered::Stale);
+        }
+        if !self.input.is_empty() {
+            self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+            self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
+            return Ok(Answered::Taken);
         }
         match answer {
             StartTlsAnswer::Proceed => {
@@ -556,7 +568,7 @@ impl ServerSession {
         self.now = self.now.max(now);
         // A record that was due and has not been told yet would count what is not stored.
         self.events
-            .retain(|event| !matches!(event, Event::CheckpointDue(_)));
+            .retain(|event| !matches!(event, Event::CheckpointDue { .. }));
         self.transaction.fail();
         self.content.fail(reply);
         Ok(())

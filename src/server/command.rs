@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 
-use super::config::Protocol;
 use super::content::{DataCommand, Drain};
 use super::event::{
     AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
@@ -12,9 +11,12 @@ use super::event::{
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
-use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
+use crate::command::{
+    AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64, is_bdat,
+};
 use crate::error::PeerError;
 use crate::line::LineError;
+use crate::protocol::Protocol;
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
 impl ServerSession {
@@ -30,6 +32,9 @@ impl ServerSession {
             Some(line) => Ok(line),
             None => {
                 let limit = self.config.limits.command_line;
+                if !self.lines.is_mid_line() {
+                    self.before_command = self.received - self.input.len() as u64;
+                }
                 match self.lines.read(&mut self.input, limit) {
                     Some(line) => line,
                     None => return false,
@@ -37,6 +42,8 @@ impl ServerSession {
             }
         };
         let line = line.unwrap_or_else(|error| match error {
+            // What follows may be a chunk of any size, and must not be run as commands.
+            _ if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
             LineError::TooLong => Bytes::from_static(TOO_LONG),
             LineError::BareCr | LineError::BareLf | LineError::Nul => {
                 Bytes::from_static(FORBIDDEN_OCTET)
@@ -115,7 +122,7 @@ impl ServerSession {
                 last: burl.last,
             }),
             Command::Rset => {
-                if self.admit(Step::Reset) {
+                if self.count_idle() && self.admit(Step::Reset) {
                     self.reset();
                     self.go(Step::Reset);
                     self.reply(standard::OK);
@@ -238,9 +245,6 @@ impl ServerSession {
         }
         self.transaction.clear();
         self.content = super::Content::default();
-        if self.phase == Phase::Ready {
-            self.count_idle();
-        }
     }
 
     // ---- MAIL and RCPT ----
@@ -330,7 +334,10 @@ impl ServerSession {
         if self.transaction.envelope().recipients().len() >= config.limits.recipients
             && !self.transaction.is_restart()
         {
-            return self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
+            // No error of a client that does not know the limit: it sends the rest later
+            // (RFC 5321 §4.5.3.1.10).
+            self.tell(Event::PeerFault(PeerError::TooManyRecipients));
+            return self.reply(standard::TOO_MANY_RECIPIENTS);
         }
         match self.transaction.rcpt(line) {
             Ok(RcptOutcome::Ask { index }) => {
@@ -339,9 +346,17 @@ impl ServerSession {
                     number: token.number(),
                     since: self.now,
                 }));
-                self.tell(Event::Rcpt(RcptQuestion { token, index }));
+                let line = line.clone();
+                self.tell(Event::Rcpt(RcptQuestion { token, index, line }));
             }
             Ok(RcptOutcome::Repeat(reply)) => self.reply(reply),
+            // One that the limit refused before the restart, and so is not in the envelope: its
+            // client was told to try again, and is never told that it failed for good.
+            Ok(RcptOutcome::Unknown)
+                if self.transaction.envelope().recipients().len() >= config.limits.recipients =>
+            {
+                self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
+            }
             Ok(RcptOutcome::Unknown) => self.fault(
                 PeerError::RestartRecipientUnknown,
                 standard::UNKNOWN_RECIPIENT_ON_RESTART,
@@ -353,13 +368,19 @@ impl ServerSession {
         }
     }
 
+    /// Whether the command of an extension may be used after this hello. Before any it is not
+    /// unknown, but out of order.
+    fn in_force(&self, offered: bool) -> bool {
+        offered && (self.extended || self.phase == Phase::Greeted)
+    }
+
     // ---- DATA, BDAT, BURL ----
 
     fn data(&mut self, command: DataCommand) {
         let offered = match command {
             DataCommand::Data => true,
-            DataCommand::Chunk { .. } => self.config.offers.chunking && self.extended,
-            DataCommand::Burl { .. } => self.config.offers.burl.is_some() && self.extended,
+            DataCommand::Chunk { .. } => self.in_force(self.config.offers.chunking),
+            DataCommand::Burl { .. } => self.in_force(self.config.offers.burl.is_some()),
         };
         if !offered {
             // Its octets are a chunk all the same: they were sent as one.
@@ -371,7 +392,7 @@ impl ServerSession {
             DataCommand::Chunk { .. } => Step::ChunkAsk,
             DataCommand::Burl { .. } => Step::BurlAsk,
         };
-        let told = self.output.has_transmitted(self.offset_told);
+        let told = self.offset_is_told && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
@@ -477,7 +498,7 @@ impl ServerSession {
     fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: &Bytes) {
         let config = self.config();
         let offers = &config.offers;
-        if offers.auth.is_empty() || !self.extended {
+        if !self.in_force(!offers.auth.is_empty()) {
             return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
         }
         if self.peer.authenticated.is_some() || self.phase.after(Step::Auth).is_none() {
@@ -565,11 +586,6 @@ impl ServerSession {
         if self.peer.tls || self.phase.after(Step::StartTls).is_none() {
             return self.fault(PeerError::BadSequence, standard::BAD_SEQUENCE);
         }
-        if !self.input.is_empty() {
-            // RFC 3207 §6, CVE-2011-0411: what stands behind STARTTLS could be anybody's.
-            self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
-            return self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
-        }
         self.go(Step::StartTls);
         let token = self.ask();
         self.tell(Event::StartTls(StartTlsQuestion { token }));
@@ -592,6 +608,8 @@ fn is_unoffered(line: &[u8]) -> bool {
 // Stand for lines that could not be read, also while they wait: no real line holds a NUL.
 const TOO_LONG: &[u8] = b"\0too long";
 const FORBIDDEN_OCTET: &[u8] = b"\0";
+// A BDAT whose chunk-size cannot be read.
+const REFUSED_CHUNK: &[u8] = b"BDAT";
 
 const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;

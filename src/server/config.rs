@@ -12,17 +12,8 @@ use thiserror::Error;
 use crate::dot::FaultPolicy;
 use crate::ehlo::{EhloBuildError, EhloBuilder, SizeOffer};
 use crate::limits::Limits;
+use crate::protocol::Protocol;
 use crate::reply::{Reply, ReplyCode, standard};
-
-/// SMTP or LMTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Protocol {
-    /// SMTP: EHLO or HELO, one final reply.
-    #[default]
-    Smtp,
-    /// LMTP: LHLO, one final reply for each accepted recipient (RFC 2033).
-    Lmtp,
-}
 
 /// How long a session waits. RFC 5321 §4.5.3.2.7 asks for at least five minutes for commands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -142,9 +142,9 @@ impl ServerSession {
             .checkpoint_every
             .is_some_and(|every| grown >= every);
         if due {
-            if let Some(record) = self.transaction.snapshot() {
+            if let Some((key, record)) = self.record() {
                 self.content.last_record = length;
-                self.tell(Event::CheckpointDue(record));
+                self.tell(Event::CheckpointDue { key, record });
             }
         }
         Some(start..end)
@@ -224,6 +224,7 @@ impl ServerSession {
 
     /// The data command is refused; the transaction stands, but a refused chunk spoils it.
     pub(super) fn refuse_data(&mut self, reply: Reply) {
+        self.transaction.refuse_data();
         match self.content.command.take() {
             Some(DataCommand::Chunk { size, last }) => {
                 self.spoil(last);
@@ -433,8 +434,13 @@ impl ServerSession {
                 self.give_final_replies(&completion.replies);
             }
             EndOutcome::ContentAfterEnd => {
+                // With LMTP every accepted recipient is owed a reply here too.
+                let others = self.transaction.expected_replies().saturating_sub(1);
                 self.tell(Event::TransactionEnded);
                 self.end_transaction();
+                for _ in 0..others {
+                    self.reply(standard::TRANSACTION_FAILED);
+                }
                 self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
             }
         }
@@ -475,8 +481,7 @@ impl ServerSession {
     pub(super) fn decide(&mut self) {
         self.go(Step::Decide);
         let size = self.transaction.length();
-        let record = self.transaction.snapshot();
-        let decision = self.transaction.key().cloned().zip(record);
+        let decision = self.record();
         let token = self.ask();
         self.tell(Event::EndOfData(EndOfDataQuestion {
             token,

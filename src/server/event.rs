@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::checkpoint::{
     Claim, Completion, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
+use crate::command::Rcpt;
 use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
@@ -49,7 +50,12 @@ pub enum Event {
     /// [`checkpoint_every`](super::ServerConfigBuilder::checkpoint_every) since its record was
     /// last due. Make the content taken so far durable, then store the record, now or a little
     /// later; losing it costs retransmission only.
-    CheckpointDue(Box<Record>),
+    CheckpointDue {
+        /// The key.
+        key: TransactionKey,
+        /// The record to store. It never replaces a completion record.
+        record: Box<Record>,
+    },
     /// All data is in: decide on the message.
     EndOfData(EndOfDataQuestion),
     /// All data is in, and a decision is under way that another session began. Answer with its
@@ -59,7 +65,12 @@ pub enum Event {
     Abandon(AbandonQuestion),
     /// The transaction was interrupted, and this is what to keep of it: make the content taken so
     /// far durable, then store the record.
-    Interrupted(Box<Record>),
+    Interrupted {
+        /// The key.
+        key: TransactionKey,
+        /// The record to store. It never replaces a completion record.
+        record: Box<Record>,
+    },
     /// What is held under this key is of no use any more. Advice: it may be lost.
     Discard(Discard),
     /// The client has all replies of these transactions for certain (QUIT came behind them): the
@@ -151,7 +162,7 @@ question! {
 }
 question! {
     /// See [`Event::Rcpt`].
-    RcptQuestion { index: usize }
+    RcptQuestion { index: usize, line: Bytes }
 }
 question! {
     /// See [`Event::Data`].
@@ -215,6 +226,20 @@ impl RcptQuestion {
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
+    }
+}
+
+impl RcptQuestion {
+    /// The command line without CRLF, octet for octet.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// The command, read: the forward-path and its parameters.
+    #[must_use]
+    pub fn rcpt(&self) -> Rcpt<'_> {
+        crate::envelope::read_rcpt(&self.line)
     }
 }
 

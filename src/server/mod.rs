@@ -40,7 +40,8 @@
 //! After a failed fsync call [`fail_content`] and drop the octets since the last good one: no
 //! later fsync vouches for them. Two sessions meet on one key at the claim: the later one fences
 //! the earlier, whose store operations are refused from then on; tell the earlier session with
-//! [`supersede`], or let it find out. Several hosts meet at the compare-and-set of the commit.
+//! [`supersede`], or let it find out. Told before the claim, it can still store what it has, so
+//! that nothing is sent twice. Several hosts meet at the compare-and-set of the commit.
 //!
 //! # The loop
 //!
@@ -118,14 +119,16 @@ mod content;
 mod event;
 mod state;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use crate::protocol::Protocol;
 pub use answer::Answer;
-pub use config::{ConfigError, DataRate, Protocol, ServerConfig, ServerConfigBuilder, Timeouts};
+pub use config::{ConfigError, DataRate, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
     AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
@@ -136,7 +139,7 @@ pub use event::{
 
 use self::content::{Content, Drain};
 use self::state::{Phase, Step};
-use crate::checkpoint::{Identity, Scope, Transaction, TransactionKey};
+use crate::checkpoint::{Generation, Identity, Record, Scope, Transaction, TransactionKey};
 use crate::error::{PeerError, UsageError};
 use crate::line::LineReader;
 use crate::output::{Output, Position};
@@ -196,6 +199,10 @@ pub struct ServerSession {
     since: Timestamp,
 
     input: Bytes,
+    /// Octets received in all.
+    received: u64,
+    /// Of these, those before the command that was read last.
+    before_command: u64,
     eof: bool,
     /// Writing failed: nothing will be transmitted any more.
     broken: bool,
@@ -219,6 +226,10 @@ pub struct ServerSession {
     drain: Option<Drain>,
     /// Where the last 355 ends in the output.
     offset_told: Position,
+    /// It may have left.
+    offset_is_told: bool,
+    /// Octets received when the last 355 had been transmitted.
+    received_before_offset: u64,
     /// Completion records whose replies have been written up to a position.
     completed: Vec<(Position, TransactionKey)>,
 
@@ -245,6 +256,8 @@ impl ServerSession {
             now,
             since: now,
             input: Bytes::new(),
+            received: 0,
+            before_command: 0,
             eof: false,
             broken: false,
             lines: LineReader::new(),
@@ -261,6 +274,8 @@ impl ServerSession {
             content: Content::default(),
             drain: None,
             offset_told: Position::default(),
+            offset_is_told: true,
+            received_before_offset: 0,
             completed: Vec::new(),
             errors: 0,
             idle_commands: 0,
@@ -298,11 +313,18 @@ impl ServerSession {
         &self.transaction
     }
 
-    /// Whether the session has read what it was given and would take more. False while it waits
-    /// for an answer, for the output to be transmitted or for its content to be taken.
+    /// Whether the session has read what it was given and would take more. While it waits for an
+    /// answer, for the output to be transmitted or for its content to be taken, it holds one input
+    /// at most, so that the end of the transport is seen even then. False from the 220 to STARTTLS
+    /// on: what comes then is for the handshake. Up to date once [`poll_event`](Self::poll_event)
+    /// has given `None`.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.input.is_empty() && !self.eof && !matches!(self.phase, Phase::Closing | Phase::Closed)
+        let reads = !matches!(
+            self.phase,
+            Phase::TlsReply | Phase::TlsHandshake | Phase::Closing | Phase::Closed
+        );
+        reads && !self.eof && self.input.is_empty()
     }
 
     /// What is left of the input, for a protocol that takes over from here.
@@ -321,11 +343,16 @@ impl ServerSession {
 
     /// Octets came. The session takes all of `input` if it has read what it had, nothing
     /// otherwise: what it leaves, pass again. It shares the memory of `input` until it has read it.
+    ///
+    /// A caller that reads ahead of [`wants_input`](Self::wants_input) may have more waiting when
+    /// [`poll_event`](Self::poll_event) gives `None`: as long as the session wants input then, the
+    /// next turn begins at once, without waiting for the transport.
     pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
         self.now = self.now.max(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
             input.clear();
         } else if self.input.is_empty() {
+            self.received = self.received.saturating_add(input.len() as u64);
             self.input = core::mem::take(input);
         }
     }
@@ -373,6 +400,9 @@ impl ServerSession {
                 self.hello = Bytes::new();
                 self.extended = false;
                 self.lines = LineReader::new();
+                if self.shutdown.is_some() {
+                    self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
+                }
             }
             TlsOutcome::Failed => self.end(Ending::Lost),
         }
@@ -403,13 +433,19 @@ impl ServerSession {
         }
     }
 
-    /// Another session has claimed the key of this one's transaction: 421 4.3.0, and never a final
-    /// 2yz. A decision under way goes on; it belongs to the record.
-    pub fn supersede(&mut self, now: Timestamp) {
+    /// Another session has claimed `key`, or wants to: if this one's transaction holds it under
+    /// the claim `generation`, it ends with 421 4.3.0 and never gives a final 2yz. Late news about
+    /// another transaction changes nothing.
+    ///
+    /// What came so far is told with [`Event::Interrupted`]. A store whose claim can wait a moment
+    /// stores that before it raises the generation: a client is often back before the server has
+    /// noticed that the old connection is lost. A decision under way goes on; it belongs to the
+    /// record.
+    pub fn supersede(&mut self, now: Timestamp, key: &TransactionKey, generation: Generation) {
         self.now = self.now.max(now);
-        if self.phase.in_transaction() {
-            // What the store would be told is refused there: it is outdated.
-            self.transaction.clear();
+        let holds = self.transaction.key() == Some(key)
+            && self.transaction.generation() == Some(generation);
+        if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
         }
     }
@@ -480,39 +516,47 @@ impl ServerSession {
     /// Output that waits for the transport, moved out. Report it with
     /// [`transmitted`](Self::transmitted) once the transport has taken it.
     pub fn take_output(&mut self) -> Option<Bytes> {
-        self.output.take()
+        let octets = self.output.take();
+        self.note_offset_told();
+        octets
     }
 
-    /// The transport took this many octets of the output.
+    /// The transport took this many octets of the output. Report it before passing on input that
+    /// came later: what a client sends in answer to a 355 is told from what it sent without having
+    /// seen it by the order of these calls.
     ///
     /// # Errors
     ///
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
         self.now = self.now.max(now);
-        self.output.transmitted(octets)
+        self.output.transmitted(octets)?;
+        self.note_offset_told();
+        Ok(())
     }
 
     // ---- inside ----
 
+    /// What comes from now on may answer the last 355: it was transmitted, or moved out.
+    fn note_offset_told(&mut self) {
+        if !self.offset_is_told && self.output.may_have_left(self.offset_told) {
+            self.offset_is_told = true;
+            self.received_before_offset = self.received;
+        }
+    }
+
     /// One step; false where the session waits for the world or the caller.
     fn advance(&mut self) -> bool {
-        if self.broken {
-            self.output.discard();
-        }
         let moved = match self.phase {
             Phase::Closed => return false,
             Phase::Closing => {
-                if self.output.pending() == 0 {
-                    let ending = self.ending.unwrap_or(Ending::Closed);
-                    self.end(ending);
-                    return true;
+                let transmitted = self.output.pending() == 0;
+                if !transmitted && !self.broken {
+                    return false;
                 }
-                if self.broken {
-                    self.end(Ending::Lost);
-                    return true;
-                }
-                return false;
+                let ending = self.ending.unwrap_or(Ending::Closed);
+                self.end(if transmitted { ending } else { Ending::Lost });
+                return true;
             }
             Phase::TlsReply => {
                 if !self.input.is_empty() {
@@ -576,9 +620,18 @@ impl ServerSession {
         token
     }
 
+    /// Answers a command: behind the replies to recipients that are still open.
     fn reply(&mut self, reply: impl Into<Reply>) {
+        if self.recipients.is_empty() {
+            self.write(&reply.into());
+        } else {
+            self.recipients.push_back(Slot::Answered(reply.into()));
+        }
+    }
+
+    fn write(&mut self, reply: &Reply) {
         let enhanced = self.extended && self.config.offers.enhanced_status_codes;
-        reply.into().encode(enhanced, self.output.buffer());
+        reply.encode(enhanced, self.output.buffer());
     }
 
     fn greet(&mut self) {
@@ -624,6 +677,12 @@ impl ServerSession {
         }
     }
 
+    /// The record of the transaction as it stands, with its key.
+    fn record(&mut self) -> Option<(TransactionKey, Box<Record>)> {
+        let key = self.transaction.key().cloned()?;
+        Some((key, self.transaction.snapshot()?))
+    }
+
     /// Tells what to keep of a transaction that does not come to its end.
     fn interrupt(&mut self) {
         let receiving = matches!(
@@ -635,8 +694,8 @@ impl ServerSession {
                 | Phase::Spoiled
         );
         if receiving {
-            if let Some(record) = self.transaction.snapshot() {
-                self.tell(Event::Interrupted(record));
+            if let Some((key, record)) = self.record() {
+                self.tell(Event::Interrupted { key, record });
             }
         }
         if self.phase.in_transaction() {
@@ -651,7 +710,7 @@ impl ServerSession {
         }
         self.interrupt();
         if let Some(reply) = reply {
-            self.reply(reply);
+            self.write(&reply);
         }
         self.go(Step::Close);
         self.ending = Some(ending);
@@ -708,8 +767,8 @@ impl ServerSession {
                 self.end(Ending::Lost);
             }
             Phase::Content => self.content_time_out(),
-            Phase::Deciding if self.abandon.is_none() => self.ask_abandon(),
-            // Too late to stop it: any reply would promise too much (CP-21).
+            Phase::Deciding | Phase::Awaiting if self.abandon.is_none() => self.ask_abandon(),
+            // Too late to stop it: any reply would promise too much.
             Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 self.tell(Event::PeerFault(PeerError::TimedOut));
@@ -719,7 +778,7 @@ impl ServerSession {
                 self.tell(Event::PeerFault(PeerError::TimedOut));
                 self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
             }
-            _ => self.close(Some(standard::FENCED.into()), Ending::Closed),
+            _ => self.close(Some(standard::NO_ANSWER.into()), Ending::Closed),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::client::{Attempt, Caller, How, Job, Journal, Memory};
-use super::server::{Advice, Manner, When};
+use super::server::{Advice, Manner, Takeover, When};
 use super::store::Mutant;
 use super::wire::{Cut, Loss, Report, World, assert_delivered, config, run, try_once};
 
@@ -90,7 +90,7 @@ pub struct Setup {
     pub other: bool,
     /// Something is held already.
     pub held: bool,
-    pub supersedes: bool,
+    pub takeover: Takeover,
     pub advice: Advice,
     pub hosts: usize,
     pub when: When,
@@ -107,7 +107,7 @@ pub const SETUP: Setup = Setup {
     how: How::Data,
     other: false,
     held: false,
-    supersedes: true,
+    takeover: Takeover::GivesWay,
     advice: Advice::Taken,
     hosts: 1,
     when: When::Later,
@@ -132,7 +132,7 @@ fn both(setup: Setup, ways: &mut Ways, tally: &mut Tally) {
     let manner = Manner {
         when: setup.when,
         advice: setup.advice,
-        supersedes: setup.supersedes,
+        takeover: setup.takeover,
         ..Manner::default()
     };
     let mut world = World::new(setup.hosts, &config(false, setup.every), &manner);

@@ -1,0 +1,18 @@
+//! What the examples share.
+//!
+//! For servers a store of plain files ([`store`]), the mail system that uses it ([`service`]), and
+//! the loop that drives a server session on a blocking socket ([`driver`]). For clients the same
+//! three: a journal ([`journal`]), what is done with it ([`courier`]), and the loop
+//! ([`client_driver`]).
+
+// A library in all but name: every example is a program of its own and uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod client_driver;
+pub mod courier;
+pub mod dialogue;
+pub mod driver;
+pub mod journal;
+pub mod message;
+pub mod service;
+pub mod store;

@@ -1,0 +1,403 @@
+//! The mail system behind the server sessions: what each event means for the store.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use smtp_checkpoint::checkpoint::{Claim, Generation, Record, TransactionKey, Verdict};
+use smtp_checkpoint::command::{ForwardPath, Rcpt};
+use smtp_checkpoint::reply::{EnhancedCode, ReplyCode, StaticReply, standard as reply};
+use smtp_checkpoint::server::{
+    AbandonAnswer, AbandonQuestion, AwaitQuestion, ClaimToConfirm, DataAnswer, DataQuestion,
+    EndOfDataAnswer, EndOfDataQuestion, Event, MailAnswer, MailQuestion, Peer, RcptQuestion,
+    ServerConfig, ServerSession,
+};
+use smtp_checkpoint::time::Timestamp;
+
+use super::driver::{Connection, Handler, SessionHandle};
+use super::store::{Content, Decision, FileStore, Withdrawal};
+
+/// What all connections share.
+pub struct Service {
+    config: Arc<ServerConfig>,
+    store: FileStore,
+    options: Options,
+    work: Mutex<Work>,
+    idle: Condvar,
+}
+
+/// What is different from example to example.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How long a decision takes: stands for a virus scanner, or a slow next hop.
+    pub decision: Duration,
+    /// Print the dialogue to standard error.
+    pub trace: bool,
+}
+
+/// What is going on.
+#[derive(Default)]
+struct Work {
+    stopping: bool,
+    connections: u64,
+    sessions: HashMap<u64, SessionHandle>,
+    decisions: usize,
+}
+
+impl Service {
+    #[must_use]
+    pub fn new(config: ServerConfig, store: FileStore, options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            config: Arc::new(config),
+            store,
+            options,
+            work: Mutex::default(),
+            idle: Condvar::new(),
+        })
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &FileStore {
+        &self.store
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves one connection to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket cannot be used at all.
+    pub fn serve(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
+        let address = stream.peer_addr()?.ip().to_string();
+        let connection = Connection::new(stream);
+        let handle = connection.handle();
+        let number = {
+            let mut work = self.work();
+            work.connections += 1;
+            let number = work.connections;
+            work.sessions.insert(number, handle.clone());
+            if work.stopping {
+                handle.call(|smtp, now| smtp.shutdown(now));
+            }
+            number
+        };
+        let mut mail = Mail {
+            service: Arc::clone(self),
+            session: handle,
+            number,
+            owner: address.clone(),
+            claim: None,
+            content: None,
+            decision: None,
+        };
+        let config = Arc::clone(&self.config);
+        let served = connection.serve(config, Peer::at(address.as_bytes()), &mut mail);
+        mail.let_go();
+        self.work().sessions.remove(&number);
+        self.idle.notify_all();
+        served
+    }
+
+    /// Ends all sessions: at once, or behind the decision that they wait for.
+    pub fn shut_down(&self) {
+        let mut work = self.work();
+        work.stopping = true;
+        for session in work.sessions.values() {
+            session.call(|smtp, now| smtp.shutdown(now));
+        }
+    }
+
+    /// Waits until no session and no decision is left. False if that takes too long.
+    pub fn wait_until_idle(&self, at_most: Duration) -> bool {
+        let busy = |work: &mut Work| !work.sessions.is_empty() || work.decisions > 0;
+        let (_work, timeout) = self
+            .idle
+            .wait_timeout_while(self.work(), at_most, busy)
+            .unwrap_or_else(PoisonError::into_inner);
+        !timeout.timed_out()
+    }
+
+    /// Makes a decision, on a thread of its own: it may take longer than its session lives.
+    fn decide(
+        self: &Arc<Self>,
+        decision: Decision,
+        finish: impl FnOnce(EndOfDataAnswer) + Send + 'static,
+    ) {
+        let service = Arc::clone(self);
+        service.work().decisions += 1;
+        thread::spawn(move || {
+            // Here a mail system would read the message (`FileStore::read_message`) and make up
+            // its mind.
+            thread::sleep(service.options.decision);
+            let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
+            let answer = match service.store.commit(decision, &verdict) {
+                Ok(()) => EndOfDataAnswer::Decided(verdict),
+                Err(error) => {
+                    eprintln!("not committed: {error}");
+                    error.answer()
+                }
+            };
+            finish(answer);
+            service.work().decisions -= 1;
+            service.idle.notify_all();
+        });
+    }
+}
+
+/// One connection, seen from the mail system.
+struct Mail {
+    service: Arc<Service>,
+    session: SessionHandle,
+    number: u64,
+    /// For whom records are counted.
+    owner: String,
+    claim: Option<(TransactionKey, Generation)>,
+    content: Option<Content>,
+    decision: Option<Withdrawal>,
+}
+
+impl Handler for Mail {
+    fn handle(&mut self, smtp: &mut ServerSession, now: Timestamp, event: Event) {
+        match event {
+            Event::Mail(question) => self.mail(smtp, now, question),
+            Event::Rcpt(question) => rcpt(smtp, now, question),
+            Event::Data(question) => self.data(smtp, now, question),
+            Event::Content => self.content(smtp, now),
+            Event::CheckpointDue { record, .. } => {
+                if let Err(error) = self.store_partial(&record) {
+                    self.log(&error);
+                    let _ = smtp.fail_content(now, reply::LOCAL_ERROR);
+                }
+            }
+            Event::EndOfData(question) => self.end_of_data(smtp, now, question),
+            Event::AwaitDecision(question) => self.await_decision(smtp, now, question),
+            Event::Abandon(question) => self.abandon(smtp, now, question),
+            Event::Interrupted { record, .. } => {
+                if let Err(error) = self.store_partial(&record) {
+                    self.log(&error);
+                }
+            }
+            Event::Discard(discard) => self.service.store.discard(&discard),
+            Event::Acknowledged(keys) => self.service.store.shorten_retention(&keys),
+            Event::TransactionEnded | Event::ContentRefused(_) | Event::Finished(_) => {
+                self.let_go();
+            }
+            // Not asked for by the configuration, or only worth a log.
+            _ => {}
+        }
+    }
+
+    fn saw(&mut self, side: char, octets: &[u8]) {
+        if self.service.options.trace {
+            trace(self.number, side, octets);
+        }
+    }
+}
+
+impl Mail {
+    fn log(&self, error: &dyn std::fmt::Display) {
+        eprintln!("connection {}: {error}", self.number);
+    }
+
+    fn mail(&mut self, smtp: &mut ServerSession, now: Timestamp, question: MailQuestion) {
+        self.let_go();
+        let claim = match question.key() {
+            None => Ok(Claim::Unrecorded),
+            Some(key) => {
+                let session = self.session.clone();
+                let ours = key.clone();
+                let wanted = move |generation| {
+                    session.call(move |smtp, now| smtp.supersede(now, &ours, generation));
+                };
+                let store = &self.service.store;
+                store.claim(key, self.owner.as_bytes(), wanted)
+            }
+        };
+        if let (Some(key), Ok(Claim::Claimed { generation, .. })) = (question.key(), &claim) {
+            self.claim = Some((key.clone(), *generation));
+        }
+        let answer = match claim {
+            Ok(claim) => MailAnswer::accept(claim),
+            Err(error) => {
+                self.log(&error);
+                MailAnswer::Refuse(reply::LOCAL_ERROR.into())
+            }
+        };
+        let _ = smtp.answer_mail(now, question, answer);
+    }
+
+    /// Only asked where a record is kept.
+    fn data(&mut self, smtp: &mut ServerSession, now: Timestamp, question: DataQuestion) {
+        let confirmed = question
+            .claim()
+            .map(|claim| self.service.store.confirm(claim));
+        let answer = match confirmed {
+            Some(Ok(content)) => {
+                self.content = Some(content);
+                DataAnswer::Proceed
+            }
+            Some(Err(confirmation)) => DataAnswer::Unconfirmed(confirmation),
+            None => DataAnswer::Proceed,
+        };
+        let _ = smtp.answer_data(now, question, answer);
+    }
+
+    fn content(&mut self, smtp: &mut ServerSession, now: Timestamp) {
+        let mut octets = Vec::new();
+        let Some(range) = smtp.poll_content(&mut octets) else {
+            return;
+        };
+        let store = &self.service.store;
+        let content = self.content.get_or_insert_with(|| store.plain_content());
+        if let Err(error) = store.append(content, range.start, &octets) {
+            self.log(&error);
+            let _ = smtp.fail_content(now, reply::LOCAL_ERROR);
+        }
+    }
+
+    fn store_partial(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error>> {
+        let (Some((key, _)), Some(content)) = (&self.claim, &mut self.content) else {
+            return Ok(()); // nothing has come
+        };
+        Ok(self.service.store.store_partial(key, content, record)?)
+    }
+
+    fn end_of_data(
+        &mut self,
+        smtp: &mut ServerSession,
+        now: Timestamp,
+        question: EndOfDataQuestion,
+    ) {
+        let store = &self.service.store;
+        let content = self.content.take();
+        let begun = match (question.key(), question.record()) {
+            (Some(key), Some(record)) => match content {
+                Some(content) => store.begin_decision(key, record, content).ok(),
+                None => resume_decision(store, key, record),
+            },
+            _ => {
+                let content = content.unwrap_or_else(|| store.plain_content());
+                Some(store.begin_plain_decision(smtp.transaction().envelope(), content))
+            }
+        };
+        let Some(decision) = begun else {
+            let _ = smtp.answer_end_of_data(now, question, EndOfDataAnswer::Outdated);
+            return;
+        };
+        self.decision = Some(decision.withdrawal());
+        let session = self.session.clone();
+        self.service.decide(decision, move |answer| {
+            session.call(move |smtp, now| {
+                let _ = smtp.answer_end_of_data(now, question, answer);
+            });
+        });
+    }
+
+    fn await_decision(
+        &mut self,
+        smtp: &mut ServerSession,
+        _now: Timestamp,
+        question: AwaitQuestion,
+    ) {
+        // What stands in the store is all there is: this session has nothing of its own.
+        self.content = None;
+        let session = self.session.clone();
+        let key = question.key().clone();
+        let generation = smtp.transaction().generation().unwrap_or_default();
+        let store = &self.service.store;
+        store.await_decision(&key, generation, move |answer| {
+            session.call(move |smtp, now| {
+                let _ = smtp.answer_await(now, question, answer);
+            });
+        });
+    }
+
+    fn abandon(&mut self, smtp: &mut ServerSession, now: Timestamp, question: AbandonQuestion) {
+        let withdrawn = self
+            .decision
+            .as_ref()
+            .is_some_and(|decision| self.service.store.withdraw(decision));
+        let answer = if withdrawn {
+            AbandonAnswer::Abandoned
+        } else {
+            AbandonAnswer::TooLate
+        };
+        let _ = smtp.answer_abandon(now, question, answer);
+    }
+
+    /// The transaction is over for this session.
+    fn let_go(&mut self) {
+        let store = &self.service.store;
+        if let Some(content) = self.content.take() {
+            store.drop_content(content);
+        }
+        if let Some((key, generation)) = self.claim.take() {
+            store.release(&key, generation);
+        }
+        self.decision = None;
+    }
+}
+
+/// The decision that this session waited for was withdrawn, and all data is in the store.
+fn resume_decision(store: &FileStore, key: &TransactionKey, record: &Record) -> Option<Decision> {
+    let claim = ClaimToConfirm {
+        key: key.clone(),
+        generation: record.generation(),
+        length: record.length(),
+    };
+    let content = store.confirm(&claim).ok()?;
+    store.begin_decision(key, record, content).ok()
+}
+
+fn rcpt(smtp: &mut ServerSession, now: Timestamp, question: RcptQuestion) {
+    let recipient = smtp.transaction().envelope().recipient(question.index());
+    let known = recipient.is_some_and(|recipient| is_known(&recipient.rcpt()));
+    let reply = if known {
+        reply::RECIPIENT_OK
+    } else {
+        NO_SUCH_MAILBOX
+    };
+    let _ = smtp.answer_rcpt(now, question, reply);
+}
+
+/// Everybody at example.net, and the postmaster, whom every server takes mail for.
+fn is_known(rcpt: &Rcpt<'_>) -> bool {
+    match &rcpt.forward_path {
+        ForwardPath::Postmaster => true,
+        ForwardPath::Mailbox(mailbox) => mailbox
+            .domain()
+            .as_bytes()
+            .eq_ignore_ascii_case(b"example.net"),
+    }
+}
+
+const NO_SUCH_MAILBOX: StaticReply = match StaticReply::new(
+    ReplyCode::MAILBOX_UNAVAILABLE,
+    EnhancedCode::new(5, 1, 1),
+    "No such mailbox here",
+) {
+    Ok(reply) => reply,
+    Err(_) => panic!("caught when this is compiled"),
+};
+
+/// Prints a few lines of what was read or written at once.
+fn trace(number: u64, side: char, octets: &[u8]) {
+    const LINES: usize = 12;
+    let mut shown = 0;
+    for line in octets.split_inclusive(|octet| *octet == b'\n').take(LINES) {
+        shown += line.len();
+        eprintln!(
+            "[{number}] {side}: {}",
+            line.trim_ascii_end().escape_ascii()
+        );
+    }
+    if shown < octets.len() {
+        eprintln!("[{number}] {side}: ({} more octets)", octets.len() - shown);
+    }
+}
