@@ -41,15 +41,19 @@ fn two_sessions_in_every_interleaving() {
 fn two_sessions_and_a_crash_in_every_interleaving() {
     let mut all = 0;
     for (name, how) in [("DATA", How::Data), ("BDAT", How::Bdat(7))] {
-        for (held, every) in [(false, None), (true, Some(4))] {
-            let setup = Setup {
-                how,
-                held,
-                every,
-                crash: true,
-                ..SETUP
-            };
-            all += explore(&format!("{name}, held {held}, a crash"), setup).ways;
+        for takeover in TAKEOVERS {
+            for (held, every) in [(false, None), (true, Some(4))] {
+                let setup = Setup {
+                    how,
+                    held,
+                    takeover,
+                    every,
+                    crash: true,
+                    ..SETUP
+                };
+                let name = format!("{name}, held {held}, {takeover:?}, a crash");
+                all += explore(&name, setup).ways;
+            }
         }
     }
     println!("{all} interleavings of two sessions and a crash");
@@ -74,14 +78,22 @@ fn two_sessions_octets_and_store_calls_apart() {
 fn two_messages_under_one_key_in_every_interleaving() {
     let mut all = 0;
     for advice in [Advice::Taken, Advice::Lost, Advice::Late] {
-        for held in [false, true] {
-            let setup = Setup {
-                other: true,
-                advice,
-                held,
-                ..SETUP
-            };
-            all += explore(&format!("two messages, {advice:?}, held {held}"), setup).ways;
+        for takeover in TAKEOVERS {
+            for (held, innocent) in [(false, false), (true, false), (false, true), (true, true)] {
+                let setup = Setup {
+                    other: !innocent,
+                    innocent,
+                    advice,
+                    held,
+                    takeover,
+                    every: Some(4),
+                    ..SETUP
+                };
+                let name = format!(
+                    "two messages, {advice:?}, held {held}, innocent {innocent}, {takeover:?}"
+                );
+                all += explore(&name, setup).ways;
+            }
         }
     }
     println!("{all} interleavings of two messages under one TRANSID");
@@ -94,6 +106,7 @@ fn two_hosts_in_every_interleaving() {
         ("DATA", How::Data, false),
         ("DATA", How::Data, true),
         ("BDAT", How::Bdat(7), false),
+        ("BDAT", How::Bdat(7), true),
     ] {
         for when in [When::Now, When::Later] {
             for crash in [false, true] {
