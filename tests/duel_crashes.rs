@@ -245,3 +245,20 @@ fn lazy_stores_lose_octets_only() {
     }
     println!("{runs} crashes of a store that writes nothing before the commit");
 }
+
+/// The first write fails when a record is due already: that record is taken back, for it counts
+/// octets that are not stored.
+#[test]
+fn a_failed_write_takes_back_the_record_that_was_due() {
+    for (job, real) in jobs() {
+        for every in [1, 6] {
+            let plan = Plan {
+                blows: vec![(2, Blow::Fail)],
+                every: Some(every),
+                cuts: Vec::new(),
+                ..Plan::new(&job)
+            };
+            play(&job, real, &plan);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use duel::client::{Caller, Job};
 use duel::explore::{SETUP, Setup, explore};
-use duel::server::{Advice, Manner, When};
+use duel::server::{Advice, Manner, Takeover, When};
 use duel::store::{Mutant, Unsynced};
 use duel::wire::{Cut, Loss, World, assert_delivered, config, run};
 
@@ -75,7 +75,7 @@ fn late_advice(mutant: Mutant) {
 fn interleavings(mutant: Mutant) {
     let setup = Setup {
         mutant,
-        supersedes: false,
+        takeover: Takeover::Unsaid,
         every: Some(4),
         ..SETUP
     };

@@ -7,7 +7,7 @@ mod duel;
 use std::rc::Rc;
 
 use duel::client::{Caller, How, Job};
-use duel::server::{Advice, Manner, ORDERS, When};
+use duel::server::{Advice, Manner, ORDERS, TAKEOVERS, When};
 use duel::store::{Blow, Unsynced};
 use duel::wire::{Cut, LOSSES, Loss, Report, World, assert_delivered, config, run, try_once};
 
@@ -123,7 +123,7 @@ fn long_run(seed: u64, total: &mut Faults) {
             when: dice.one(&[When::Now, When::Later]),
             advice: dice.one(&[Advice::Taken, Advice::Lost, Advice::Late]),
             order: dice.one(&ORDERS),
-            supersedes: dice.below(2) == 0,
+            takeover: dice.one(&TAKEOVERS),
             stepwise: false,
         };
         let job = Rc::new(job);
@@ -203,11 +203,11 @@ fn long_run(seed: u64, total: &mut Faults) {
     total.failures += store.failures;
 }
 
-/// Seeds 1 to 150, or as many as `DUEL_SEEDS` says.
+/// Seeds 1 to 1000, or as many as `DUEL_SEEDS` says.
 #[test]
 fn long_runs_from_seeds() {
     let mut total = Faults::default();
-    let seeds = std::env::var("DUEL_SEEDS").map_or(150, |seeds| seeds.parse().expect("a number"));
+    let seeds = std::env::var("DUEL_SEEDS").map_or(1000, |seeds| seeds.parse().expect("a number"));
     for seed in 1..=seeds {
         let run = std::panic::AssertUnwindSafe(|| long_run(seed, &mut total));
         std::panic::catch_unwind(run).unwrap_or_else(|_| panic!("seed {seed}"));

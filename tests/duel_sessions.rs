@@ -1,15 +1,14 @@
 //! Two live sessions, or two hosts, on one key in every interleaving of their steps; decisions
 //! that outlive their session.
-#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;
 
 use std::rc::Rc;
 
-use duel::client::{Caller, Client, How, Job};
+use duel::client::{Caller, How, Job};
 use duel::explore::{SETUP, Setup, explore};
-use duel::server::{Advice, Manner, When};
+use duel::server::{Advice, Manner, TAKEOVERS, When};
 use duel::wire::{Cut, Loss, Report, World, assert_delivered, config, converse, run, try_once};
 
 #[test]
@@ -17,16 +16,16 @@ fn two_sessions_in_every_interleaving() {
     let mut all = 0;
     for (name, how) in [("DATA", How::Data), ("BDAT", How::Bdat(7))] {
         for held in [false, true] {
-            for supersedes in [false, true] {
+            for takeover in TAKEOVERS {
                 for every in [None, Some(4)] {
                     let setup = Setup {
                         how,
                         held,
-                        supersedes,
+                        takeover,
                         every,
                         ..SETUP
                     };
-                    let name = format!("{name}, held {held}, superseding {supersedes}, {every:?}");
+                    let name = format!("{name}, held {held}, {takeover:?}, {every:?}");
                     let tally = explore(&name, setup);
                     assert!(tally.both_told > 0 && tally.fenced > 0);
                     all += tally.ways;
@@ -42,15 +41,19 @@ fn two_sessions_in_every_interleaving() {
 fn two_sessions_and_a_crash_in_every_interleaving() {
     let mut all = 0;
     for (name, how) in [("DATA", How::Data), ("BDAT", How::Bdat(7))] {
-        for (held, every) in [(false, None), (true, Some(4))] {
-            let setup = Setup {
-                how,
-                held,
-                every,
-                crash: true,
-                ..SETUP
-            };
-            all += explore(&format!("{name}, held {held}, a crash"), setup).ways;
+        for takeover in TAKEOVERS {
+            for (held, every) in [(false, None), (true, Some(4))] {
+                let setup = Setup {
+                    how,
+                    held,
+                    takeover,
+                    every,
+                    crash: true,
+                    ..SETUP
+                };
+                let name = format!("{name}, held {held}, {takeover:?}, a crash");
+                all += explore(&name, setup).ways;
+            }
         }
     }
     println!("{all} interleavings of two sessions and a crash");
@@ -59,14 +62,14 @@ fn two_sessions_and_a_crash_in_every_interleaving() {
 #[test]
 fn two_sessions_octets_and_store_calls_apart() {
     let mut all = 0;
-    for supersedes in [false, true] {
+    for takeover in TAKEOVERS {
         let setup = Setup {
-            supersedes,
+            takeover,
             fine: true,
             when: When::Now,
             ..SETUP
         };
-        all += explore(&format!("apart, superseding {supersedes}"), setup).ways;
+        all += explore(&format!("apart, {takeover:?}"), setup).ways;
     }
     println!("{all} interleavings of two sessions, octets and store calls apart");
 }
@@ -75,14 +78,22 @@ fn two_sessions_octets_and_store_calls_apart() {
 fn two_messages_under_one_key_in_every_interleaving() {
     let mut all = 0;
     for advice in [Advice::Taken, Advice::Lost, Advice::Late] {
-        for held in [false, true] {
-            let setup = Setup {
-                other: true,
-                advice,
-                held,
-                ..SETUP
-            };
-            all += explore(&format!("two messages, {advice:?}, held {held}"), setup).ways;
+        for takeover in TAKEOVERS {
+            for (held, innocent) in [(false, false), (true, false), (false, true), (true, true)] {
+                let setup = Setup {
+                    other: !innocent,
+                    innocent,
+                    advice,
+                    held,
+                    takeover,
+                    every: Some(4),
+                    ..SETUP
+                };
+                let name = format!(
+                    "two messages, {advice:?}, held {held}, innocent {innocent}, {takeover:?}"
+                );
+                all += explore(&name, setup).ways;
+            }
         }
     }
     println!("{all} interleavings of two messages under one TRANSID");
@@ -95,6 +106,7 @@ fn two_hosts_in_every_interleaving() {
         ("DATA", How::Data, false),
         ("DATA", How::Data, true),
         ("BDAT", How::Bdat(7), false),
+        ("BDAT", How::Bdat(7), true),
     ] {
         for when in [When::Now, When::Later] {
             for crash in [false, true] {

@@ -255,7 +255,9 @@ impl Raw {
                 if !self.memory.sent {
                     // CP-31: somebody else's, or what a crash of ours left.
                     self.surprises += 1;
-                    assert!(self.surprises < 2, "355 after RSET");
+                    if self.surprises > 1 {
+                        return self.over(End::Again);
+                    }
                     self.state = State::Reset;
                     return self.say("RSET");
                 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::client::{Attempt, Caller, How, Job, Journal, Memory};
-use super::server::{Advice, Manner, When};
+use super::server::{Advice, Manner, Takeover, When};
 use super::store::Mutant;
 use super::wire::{Cut, Loss, Report, World, assert_delivered, config, run, try_once};
 
@@ -88,9 +88,12 @@ pub struct Setup {
     pub how: How,
     /// The second session brings another message under the same TRANSID.
     pub other: bool,
+    /// The second client has the same message, and does not know that any of it was sent: a 355
+    /// surprises it, and it says RSET.
+    pub innocent: bool,
     /// Something is held already.
     pub held: bool,
-    pub supersedes: bool,
+    pub takeover: Takeover,
     pub advice: Advice,
     pub hosts: usize,
     pub when: When,
@@ -106,8 +109,9 @@ pub struct Setup {
 pub const SETUP: Setup = Setup {
     how: How::Data,
     other: false,
+    innocent: false,
     held: false,
-    supersedes: true,
+    takeover: Takeover::GivesWay,
     advice: Advice::Taken,
     hosts: 1,
     when: When::Later,
@@ -132,7 +136,7 @@ fn both(setup: Setup, ways: &mut Ways, tally: &mut Tally) {
     let manner = Manner {
         when: setup.when,
         advice: setup.advice,
-        supersedes: setup.supersedes,
+        takeover: setup.takeover,
         ..Manner::default()
     };
     let mut world = World::new(setup.hosts, &config(false, setup.every), &manner);
@@ -156,7 +160,7 @@ fn both(setup: Setup, ways: &mut Ways, tally: &mut Tally) {
         finals: None,
     };
     let mut first_caller = Caller::Raw(Journal::new(restarts(true)));
-    let second_caller = Caller::Raw(Journal::new(restarts(!setup.other)));
+    let second_caller = Caller::Raw(Journal::new(restarts(!setup.other && !setup.innocent)));
     if setup.held {
         let cut = Some(Cut {
             up: true,
@@ -265,7 +269,7 @@ fn both(setup: Setup, ways: &mut Ways, tally: &mut Tally) {
     }
     let (_, second_caller) = callers.pop().unwrap();
     let (_, first_caller) = callers.pop().unwrap();
-    if setup.other {
+    if setup.other || setup.innocent {
         // One of the two messages owns the key in the end. Its sender learns so; the other one is
         // told 503 for ever, or has been told 250 before.
         let shared = world.shared.borrow();

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smtp_checkpoint::checkpoint::{Claim, Confirmation, Discard, Generation, Record, Verdict};
+use smtp_checkpoint::checkpoint::{
+    Claim, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
+};
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::{Reply, ReplyCode, standard};
 use smtp_checkpoint::server::{
@@ -62,6 +64,19 @@ pub const ORDERS: [Order; 6] = [
     Order::Trickle,
 ];
 
+/// What happens to a session whose key is claimed by another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// It finds out by itself.
+    Unsaid,
+    /// It is told after the claim.
+    Told,
+    /// It is told before, and stores what it has.
+    GivesWay,
+}
+
+pub const TAKEOVERS: [Takeover; 3] = [Takeover::Unsaid, Takeover::Told, Takeover::GivesWay];
+
 /// How a host behaves.
 #[derive(Debug, Clone)]
 pub struct Manner {
@@ -69,8 +84,7 @@ pub struct Manner {
     pub when: When,
     pub advice: Advice,
     pub order: Order,
-    /// A session whose key is claimed by another one is told.
-    pub supersedes: bool,
+    pub takeover: Takeover,
     pub stepwise: bool,
 }
 
@@ -81,7 +95,7 @@ impl Default for Manner {
             when: When::Now,
             advice: Advice::Taken,
             order: Order::EventsFirst,
-            supersedes: true,
+            takeover: Takeover::GivesWay,
             stepwise: false,
         }
     }
@@ -97,7 +111,7 @@ pub struct Conn {
     todo: VecDeque<Event>,
     plain: Vec<u8>,
     /// Key and generation of the transaction under way.
-    claim: Option<(smtp_checkpoint::checkpoint::TransactionKey, Generation)>,
+    claim: Option<(TransactionKey, Generation)>,
     awaiting: Option<AwaitQuestion>,
     pub finished: bool,
     gone: bool,
@@ -333,13 +347,27 @@ impl Host {
                         .unwrap();
                     return Ok(());
                 };
-                let (generation, found) = self.store.claim(&key)?;
-                for other in &mut self.conns {
-                    let same = other.claim.as_ref().is_some_and(|(held, _)| *held == key);
-                    if same && other.id != id && self.manner.supersedes {
-                        supersede(&mut other.session, now);
+                if self.manner.takeover == Takeover::GivesWay {
+                    for other in self.holders(&key, id) {
+                        let at = self.at(other).expect("it holds the key");
+                        supersede(&mut self.conns[at].session, now);
+                        self.pump(other);
+                        while self.has_work(other) {
+                            self.work(other);
+                        }
+                        if self.dead {
+                            return Err(Fault::Crashed);
+                        }
                     }
                 }
+                let (generation, found) = self.store.claim(&key)?;
+                if self.manner.takeover == Takeover::Told {
+                    for other in self.holders(&key, id) {
+                        let at = self.at(other).expect("it holds the key");
+                        supersede(&mut self.conns[at].session, now);
+                    }
+                }
+                let at = self.at(id).expect("it asked");
                 self.conns[at].claim = Some((key, generation));
                 let claim = Claim::Claimed {
                     generation,
@@ -417,6 +445,13 @@ impl Host {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Sessions other than `id` that hold the key, or did so last.
+    fn holders(&self, key: &TransactionKey, id: u64) -> Vec<u64> {
+        let holds = |conn: &&Conn| conn.claim.as_ref().is_some_and(|(held, _)| held == key);
+        let others = self.conns.iter().filter(|conn| conn.id != id);
+        others.filter(holds).map(|conn| conn.id).collect()
     }
 
     fn content(&mut self, at: usize) -> Result<(), Fault> {
