@@ -49,7 +49,8 @@ usage: send --to ADDR --from A --rcpt B [--rcpt C ...] --journal DIR [options] F
   --bdat             use BDAT where it is offered
   --retries N        further attempts before giving up for now (0)
   --hostname NAME    the name of this client (localhost)
-  --allow-doubling   go on although the message may then be delivered twice
+  --allow-doubling   go on although the message may then be delivered twice; without CHECKPOINT
+                     that is what a lost reply leads to in any case, as with every other client
   --trace            print the dialogue to standard error
 ";
 
@@ -175,6 +176,10 @@ fn tell(attempt: &Attempt) {
         Some(Outcome::Deferred { reply } | Outcome::Declined { reply, .. }) => {
             Some(format!("the server said {}", reply.code().get()))
         }
+        Some(Outcome::Unknown { cause, .. }) => Some(format!(
+            "{}, and whether the message was taken is not known",
+            explain(cause)
+        )),
         Some(_) => None,
         None => Some(match (&attempt.rejected, &attempt.not_here) {
             (Some(reply), _) => format!("rejected with {}", reply.code().get()),

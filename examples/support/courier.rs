@@ -157,7 +157,9 @@ impl<'m> Courier<'m> {
                 Ok(Some(transaction))
             }
             NextStep::StartOver => self.begin().map(Some),
-            NextStep::Unknown if self.allow_doubling => self.begin().map(Some),
+            NextStep::Unknown if self.allow_doubling || is_plain(&transaction) => {
+                self.begin().map(Some)
+            }
             NextStep::Unknown => {
                 self.entry.unknown = Some("the transaction cannot be restarted any more".into());
                 self.entry.store()?;
@@ -306,6 +308,10 @@ impl Delivery for Courier<'_> {
                 self.entry.transaction = Some((**transaction).clone());
             }
             Outcome::StartOver { .. } => self.entry.transaction = None,
+            // As every MTA does it: better twice than not at all (RFC 1047).
+            Outcome::Unknown { .. } if self.entry.transaction.as_ref().is_some_and(is_plain) => {
+                self.entry.transaction = None;
+            }
             // What was stored before the data stays: it knows the most.
             Outcome::Unknown { cause, .. } => self.entry.unknown = Some(format!("{cause:?}")),
             _ => {}
@@ -320,6 +326,11 @@ impl Delivery for Courier<'_> {
             (None, _) => {}
         }
     }
+}
+
+/// Whether the transaction was sent to a server without CHECKPOINT: it cannot be asked about.
+fn is_plain(transaction: &UnfinishedTransaction) -> bool {
+    transaction.used().is_some_and(|used| !used.transid)
 }
 
 fn is_broken(attempt: &Attempt) -> bool {
