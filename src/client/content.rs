@@ -16,9 +16,13 @@ use crate::time::Timestamp;
 impl ClientSession {
     /// Whether [`send_content`](Self::send_content) or
     /// [`finish_content`](Self::finish_content) makes progress now: false until
-    /// [`Event::SendContent`], while too much output waits, and once the server said no.
+    /// [`Event::SendContent`] has been polled, while too much output waits, and once the server
+    /// said no.
     #[must_use]
     pub fn wants_content(&self) -> bool {
+        if !self.events.is_empty() {
+            return false;
+        }
         let Some(attempt) = &self.attempt else {
             return false;
         };

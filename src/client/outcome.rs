@@ -95,8 +95,9 @@ impl ClientSession {
         }
         let mut transaction = attempt.transaction.clone();
         let plain_end = attempt.sent == Sent::EndOfData && !attempt.used.transid;
-        // What was sent of a plain transaction is nothing to go on from.
-        if attempt.sent > Sent::Nothing && attempt.used.transid {
+        // A plain transaction that did not come to its end is nothing to go on from; one that may
+        // have is remembered, so that storing it does not make a second copy unasked.
+        if attempt.sent > Sent::Nothing && (attempt.used.transid || plain_end) {
             transaction.will_send(attempt.used_from_the_start(), scope, server);
             transaction.may_have_sent(attempt.sent);
         }
