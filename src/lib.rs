@@ -26,7 +26,7 @@
 //! | 4 | [`server`], [`client`]: whole sessions (feature `session`, on by default) |
 //! | 3 | [`checkpoint`]: keys, records, the server's transaction, the client's unfinished one |
 //! | 2 | [`dot`]: the dot codec with canonical offsets; [`envelope`] |
-//! | 1 | [`command`], [`reply`], [`ehlo`], [`line`], [`transid`], [`offset`]: what stands on the wire |
+//! | 1 | [`command`], [`reply`], [`ehlo`], [`mod@line`], [`transid`], [`offset`]: what stands on the wire |
 //! | 0 | [`error`], [`limits`], [`protocol`], [`time`] |
 //!
 //! # What a peer can do

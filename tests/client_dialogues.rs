@@ -1,6 +1,7 @@
 //! Whole dialogues of the client, through its public interface only. Lines are compared character
 //! for character.
 
+#![cfg(feature = "session")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;

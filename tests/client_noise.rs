@@ -1,6 +1,7 @@
 //! A server that says anything at all: the client never panics, never takes memory beyond its
 //! bounds, and never says "delivered" without a 2yz to an end of data that has left.
 
+#![cfg(feature = "session")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;

@@ -125,8 +125,9 @@ impl<'a> Attempt<'a> {
         };
         let outcome = transaction.rcpt(RCPT).unwrap();
         assert_eq!(fresh, outcome == RcptOutcome::Ask { index: 0 });
-        if fresh && let Some(discard) = transaction.answer_recipient(0, reply::OK.into()) {
-            store.discard(&discard);
+        if fresh {
+            let discard = transaction.answer_recipient(0, reply::OK.into());
+            discard.inspect(|discard| store.discard(discard));
         }
         let DataOutcome::Confirm { generation, length } = transaction.data(Transfer::Data) else {
             panic!("no claim to confirm for {generation}");
@@ -459,6 +460,29 @@ fn the_content_that_vanishes_behind_a_claim_is_noticed_before_the_data() {
 }
 
 #[test]
+fn what_an_older_transaction_left_does_not_stand_beside_a_fresh_one() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
+    attempt.send(10).unwrap();
+    attempt.store_partial().unwrap();
+    let key = key("<1@c.example>");
+    let Ok(Claim::Claimed { generation, .. }) = store.claim(&key, b"c", |_| {}) else {
+        panic!("claimed");
+    };
+    // Another MAIL, so all anew; and no advice to discard has come.
+    let length = OctetOffset::default();
+    let claim = ClaimToConfirm {
+        key,
+        generation,
+        length,
+    };
+    store.confirm(&claim).unwrap();
+    let left = folder.files("partial").len() + folder.files("incoming").len();
+    assert_eq!(left, 0);
+}
+
+#[test]
 fn what_is_old_goes_and_what_is_held_stays() {
     let folder = Folder::new();
     let store = folder.open();
@@ -565,4 +589,75 @@ fn an_empty_message_is_delivered() {
     let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
     store.commit(decision, &verdict).unwrap();
     assert_eq!(folder.messages(), [b""]);
+}
+
+#[test]
+fn a_commit_is_as_dear_with_a_record_as_without() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let disk = store.disk();
+    let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
+    let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
+    attempt.send(MESSAGE.len()).unwrap();
+    let envelope = attempt.transaction.envelope().clone();
+    assert_eq!((disk.syncs(), disk.writes()), (5, 1), "5 to open the store");
+    store.commit(attempt.decide().unwrap(), &verdict).unwrap();
+    // Content and envelope, and the directory of each.
+    assert_eq!((disk.syncs(), disk.writes()), (9, 2));
+
+    let mut content = store.plain_content();
+    let octets = [Bytes::from_static(MESSAGE)];
+    let start = OctetOffset::default();
+    store.append(&mut content, start, &octets).unwrap();
+    let decision = store.begin_plain_decision(&envelope, content);
+    store.commit(decision, &verdict).unwrap();
+    assert_eq!((disk.syncs(), disk.writes()), (13, 4));
+}
+
+#[test]
+fn a_committed_message_that_could_not_be_moved_is_moved_later() {
+    for opened_again in [false, true] {
+        let folder = Folder::new();
+        let mut store = folder.open();
+        let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
+        attempt.send(10).unwrap();
+        attempt.store_partial().unwrap();
+        attempt.send(MESSAGE.len()).unwrap();
+        let decision = attempt.decide().unwrap();
+        // The last of a commit: sync twice, create, write, sync, rename, sync, rename.
+        store.disk().fail_once_after(7);
+        let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
+        store.commit(decision, &verdict).unwrap();
+        assert_eq!(folder.messages().len(), 0);
+        if opened_again {
+            drop(store);
+            store = folder.open();
+        } else {
+            Attempt::begin(&store, "<1@c.example>").unwrap();
+        }
+        assert_eq!(folder.messages(), [MESSAGE]);
+        drop(store);
+        let _store = folder.open();
+        assert_eq!(folder.messages(), [MESSAGE]);
+    }
+}
+
+#[test]
+fn a_record_that_comes_behind_the_decision_is_late() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
+    assert_eq!(attempt.transaction.end(0.into()), EndOutcome::Decide);
+    let record = attempt.transaction.snapshot().unwrap();
+    let Attempt { key, content, .. } = attempt;
+    let decision = store.begin_decision(&key, &record, content).unwrap();
+    let late = |store: &FileStore| {
+        let stored = store.store_partial(&key, &mut store.plain_content(), &record);
+        matches!(stored, Err(StoreError::Outdated))
+    };
+    assert!(late(&store));
+    let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
+    store.commit(decision, &verdict).unwrap();
+    assert!(late(&store));
+    assert_eq!(folder.files("partial").len(), 0);
 }

@@ -1,5 +1,7 @@
 //! The seeds of the fuzz targets through the checks of the fuzz targets, without a fuzzer.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 #[path = "../fuzz/src/checks/mod.rs"]
 mod checks;
 

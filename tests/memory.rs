@@ -1,6 +1,8 @@
 //! How much memory a session takes when a peer or a caller makes it as hard as it can.
 //!
 //! One test at a time: all share one counter.
+
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

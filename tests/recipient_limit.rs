@@ -1,4 +1,6 @@
 //! A recipient that was refused for the limit stays one to be tried again, also across a restart.
+
+#![cfg(feature = "session")]
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The dialogues of `tests/spec`, replayed whole, octet by octet and at every split into two: the
 //! replies are the same to the octet, and so is what is stored and told in the end.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -142,6 +142,8 @@ pub fn attempt(
                 _ => {}
             }
         }
+        // Content may bring events: they must not wait for what the server says next.
+        let is_fed = smtp.wants_content();
         while smtp.wants_content() {
             match source.fill() {
                 // A message that is not the one that was measured ends the session by itself.
@@ -172,7 +174,7 @@ pub fn attempt(
         }
         let wait = match failed_to_write {
             Some(until) => until.saturating_duration_since(Instant::now()),
-            None if !smtp.output().is_empty() || smtp.wants_content() => Duration::ZERO,
+            None if is_fed || !smtp.output().is_empty() => Duration::ZERO,
             None => smtp
                 .poll_timeout()
                 .map_or(LAST_WORDS, |deadline| deadline.since(now())),

@@ -58,7 +58,7 @@ pub struct Courier<'m> {
     policy: RestartPolicy,
     /// Go on although somebody may get the message twice.
     allow_doubling: bool,
-    trace: Option<Dialogue>,
+    trace: Option<Dialogue<'m>>,
 }
 
 impl<'m> Courier<'m> {
@@ -93,12 +93,17 @@ impl<'m> Courier<'m> {
         })
     }
 
+    /// How long to go on restarting.
+    pub fn restart_policy(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
+    }
+
     pub fn allow_doubling(&mut self) {
         self.allow_doubling = true;
     }
 
     /// Writes down the dialogue of the next attempt.
-    pub fn trace(&mut self, dialogue: Dialogue) {
+    pub fn trace(&mut self, dialogue: Dialogue<'m>) {
         self.trace = Some(dialogue);
     }
 

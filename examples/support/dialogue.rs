@@ -6,12 +6,12 @@ use smtp_checkpoint::dot::DotDecoder;
 use smtp_checkpoint::offset::OctetOffset;
 
 /// Where the lines go.
-pub type Sink = Box<dyn FnMut(&str) + Send>;
+pub type Sink<'s> = Box<dyn FnMut(&str) + Send + 's>;
 
 /// One connection, seen from the side. Give it octets before they are passed on: a reply then
 /// never comes before the command that it answers.
-pub struct Dialogue {
-    sink: Sink,
+pub struct Dialogue<'s> {
+    sink: Sink<'s>,
     command: Vec<u8>,
     reply: Vec<u8>,
     mode: Mode,
@@ -24,6 +24,7 @@ pub struct Dialogue {
     /// Chunks since the last line, without the last one, and those of them without a reply.
     chunks: u64,
     unanswered: u64,
+    begun: bool,
     ended: bool,
 }
 
@@ -33,9 +34,9 @@ enum Mode {
     Chunk { left: u64, last: bool },
 }
 
-impl Dialogue {
+impl<'s> Dialogue<'s> {
     #[must_use]
-    pub fn new(sink: Sink) -> Self {
+    pub fn new(sink: Sink<'s>) -> Self {
         Self {
             sink,
             command: Vec::new(),
@@ -46,6 +47,7 @@ impl Dialogue {
             untold: 0,
             chunks: 0,
             unanswered: 0,
+            begun: false,
             ended: false,
         }
     }
@@ -60,6 +62,18 @@ impl Dialogue {
     #[must_use]
     pub fn data(&self) -> u64 {
         self.data
+    }
+
+    /// Whether data is passing: between 354 and the end, or within a chunk.
+    #[must_use]
+    pub fn is_in_data(&self) -> bool {
+        !matches!(self.mode, Mode::Commands)
+    }
+
+    /// Whether a data command was accepted on this connection.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether the end of the data has passed.
@@ -118,6 +132,7 @@ impl Dialogue {
                 (Some(b"354 "), _) => {
                     let start = OctetOffset::new(self.start);
                     self.mode = Mode::Data(DotDecoder::starting_at(start));
+                    self.begun = true;
                 }
                 (Some(b"355 "), Some(text)) => {
                     self.start = OctetOffset::from_reply_text(text).map_or(0, OctetOffset::get);
@@ -150,6 +165,7 @@ impl Dialogue {
             let left = words.next().and_then(|size| size.parse().ok()).unwrap_or(0);
             let last = words.next() == Some("LAST");
             self.mode = Mode::Chunk { left, last };
+            self.begun = true;
             if last {
                 self.tell_data();
                 self.tell('C', &line);

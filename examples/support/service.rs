@@ -18,7 +18,7 @@ use smtp_checkpoint::server::{
 use smtp_checkpoint::time::Timestamp;
 
 use super::driver::{Connection, Handler, SessionHandle};
-use super::store::{Content, Decision, FileStore, Withdrawal};
+use super::store::{CommitError, Content, Decision, FileStore, Withdrawal};
 
 /// What all connections share.
 pub struct Service {
@@ -139,7 +139,9 @@ impl Service {
             let answer = match service.store.commit(decision, &verdict) {
                 Ok(()) => EndOfDataAnswer::Decided(verdict),
                 Err(error) => {
-                    eprintln!("not committed: {error}");
+                    if !matches!(error, CommitError::Withdrawn) {
+                        eprintln!("not committed: {error}");
+                    }
                     error.answer()
                 }
             };

@@ -178,7 +178,8 @@ pub enum AuthError {
 ///                 _ => {}
 ///             }
 ///         }
-///         if smtp.wants_content() {
+///         let is_fed = smtp.wants_content();
+///         if is_fed {
 ///             if content.is_empty() {
 ///                 smtp.finish_content(now())?;
 ///             } else {
@@ -187,7 +188,7 @@ pub enum AuthError {
 ///         }
 ///         let written = io.write(smtp.output())?;
 ///         smtp.transmitted(now(), written)?;
-///         let busy = smtp.wants_content() || !smtp.output().is_empty();
+///         let busy = is_fed || !smtp.output().is_empty(); // content may bring events
 ///         let wait = if busy { Duration::from_millis(1) } else { Duration::from_secs(1) };
 ///         io.set_read_timeout(Some(wait))?;
 ///         match io.read(&mut buffer) {

@@ -71,7 +71,8 @@ pub enum Event {
         /// The record to store. It never replaces a completion record.
         record: Box<Record>,
     },
-    /// What is held under this key is of no use any more. Advice: it may be lost.
+    /// What is held under this key is of no use any more. Advice: it may be late or lost;
+    /// [`Discard::applies_to`] says whether it still fits.
     Discard(Discard),
     /// The client has all replies of these transactions for certain (QUIT came behind them): the
     /// retention of their completion records may be shortened to a floor of your choice.

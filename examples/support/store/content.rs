@@ -88,7 +88,7 @@ impl Content {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(disk.create(&self.path())?);
+        let file = Arc::new(disk.create_new(&self.path())?);
         self.file = Some(Arc::clone(&file));
         Ok(file)
     }

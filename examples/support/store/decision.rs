@@ -266,7 +266,7 @@ impl FileStore {
 
     fn copy(&self, content: &mut Content, path: &Path) -> io::Result<()> {
         let incoming = &self.folders.incoming;
-        let file = self.disk.create(path)?;
+        let file = self.disk.create_new(path)?;
         let mut segments = read_segments(incoming, &content.segments(content.octets()))?;
         if io::copy(&mut segments, &mut &file)? != content.octets() {
             return Err(io::ErrorKind::UnexpectedEof.into());

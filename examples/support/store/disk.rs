@@ -71,9 +71,10 @@ impl Disk {
         Ok(())
     }
 
-    pub fn create(&self, path: &Path) -> io::Result<File> {
+    /// A file that was not there before.
+    pub fn create_new(&self, path: &Path) -> io::Result<File> {
         self.step()?;
-        File::create(path)
+        File::create_new(path)
     }
 
     pub fn write(&self, mut file: &File, octets: &[u8]) -> io::Result<()> {
@@ -111,7 +112,8 @@ impl Disk {
     /// Writes and syncs a small file under a name that does not count yet: rename it to make it
     /// count, in one step, so that a reader finds all of it or nothing.
     pub fn prepare(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
-        let file = self.create(path)?;
+        self.step()?;
+        let file = File::create(path)?;
         self.write(&file, octets)?;
         self.sync(&file)
     }

@@ -60,7 +60,7 @@ use thiserror::Error;
 
 pub use self::content::Content;
 use self::content::{Segment, are_there};
-#[allow(unused_imports)] // what the methods below give
+#[allow(unused_imports)] // not every example handles every error
 pub use self::decision::{CommitError, Decision, Outdated, Withdrawal};
 use self::decision::{Subject, completion};
 use self::disk::{Disk, UNFINISHED};

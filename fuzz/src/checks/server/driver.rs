@@ -165,9 +165,10 @@ impl<'d, 'c> Driver<'d, 'c> {
     pub fn run_freely(mut self, wire: &Bytes, memory_before: u64) -> Run {
         let mut rest = wire.clone();
         let mut pending = Bytes::new();
-        let mut left = 2 * wire.len() + 64;
-        while !(rest.is_empty() && pending.is_empty()) && !self.session.is_finished() && left > 0 {
-            left -= 1;
+        for _ in 0..2 * wire.len() + 64 {
+            if self.session.is_finished() || (rest.is_empty() && pending.is_empty()) {
+                break;
+            }
             let action = self.choices.below(32);
             if matches!(action, 0..=2 | 20..) {
                 if pending.is_empty() {
@@ -217,13 +218,11 @@ impl<'d, 'c> Driver<'d, 'c> {
                 let part = usize::from(self.choices.next());
                 self.transmit(part);
             }
-            5 => {
-                if !self.open.is_empty() {
-                    let at = usize::from(self.choices.next()) % self.open.len();
-                    let question = self.open.swap_remove(at);
-                    let how = self.choices.below(8);
-                    self.answer(question, how);
-                }
+            5 if !self.open.is_empty() => {
+                let at = usize::from(self.choices.next()) % self.open.len();
+                let question = self.open.swap_remove(at);
+                let how = self.choices.below(8);
+                self.answer(question, how);
             }
             6 => {
                 if let Some(deadline) = self.session.poll_timeout() {
@@ -387,10 +386,8 @@ impl<'d, 'c> Driver<'d, 'c> {
         }
         match event {
             Event::Content => self.take_content(),
-            Event::CheckpointDue { record, .. } | Event::Interrupted { record, .. } => {
-                if let Some(key) = self.key.clone() {
-                    self.store.put(&key, &record, &self.content);
-                }
+            Event::CheckpointDue { key, record } | Event::Interrupted { key, record } => {
+                self.store.put(&key, &record, &self.content);
             }
             Event::Discard(discard) => self.store.discard(&discard.key, discard.generation),
             Event::TlsHandover => {
