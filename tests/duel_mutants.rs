@@ -96,9 +96,11 @@ fn hosts(mutant: Mutant) {
     }
 }
 
+type Scenario = (&'static str, fn(Mutant));
+
 #[test]
 fn every_broken_rule_is_caught() {
-    let scenarios: [(&str, fn(Mutant)); 4] = [
+    let scenarios: [Scenario; 4] = [
         ("cuts and a crash", cuts_and_a_crash),
         ("late advice", late_advice),
         ("two sessions", interleavings),
