@@ -1,6 +1,5 @@
 //! A store that breaks a rule of the contract is caught: each mutant loses, doubles or alters a
 //! message somewhere, and the tests see it.
-#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;
@@ -97,9 +96,10 @@ fn hosts(mutant: Mutant) {
     }
 }
 
+type Scenario = (&'static str, fn(Mutant));
+
 #[test]
 fn every_broken_rule_is_caught() {
-    type Scenario = (&'static str, fn(Mutant));
     let scenarios: [Scenario; 4] = [
         ("cuts and a crash", cuts_and_a_crash),
         ("late advice", late_advice),
