@@ -37,9 +37,10 @@ fn exists(reference: &str) -> bool {
     };
     name.is_none_or(|name| {
         let name = name.rsplit("::").next().unwrap_or(name);
-        ["fn ", "def ", "== "]
-            .iter()
-            .any(|keyword| text.contains(&format!("{keyword}{name}(")) || text.contains(&format!("{keyword}{name}\n")))
+        ["fn ", "def ", "== "].iter().any(|keyword| {
+            text.contains(&format!("{keyword}{name}("))
+                || text.contains(&format!("{keyword}{name}\n"))
+        })
     })
 }
 
@@ -74,7 +75,9 @@ fn every_requirement_has_a_row_and_every_named_test_exists() {
 
 #[test]
 fn a_test_that_does_not_exist_is_noticed() {
-    assert!(exists("tests/conformance.rs::a_test_that_does_not_exist_is_noticed"));
+    assert!(exists(
+        "tests/conformance.rs::a_test_that_does_not_exist_is_noticed"
+    ));
     assert!(!exists("tests/conformance.rs::no_such_test"));
     assert!(!exists("tests/no_such_file.rs"));
 }
