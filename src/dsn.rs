@@ -377,3 +377,155 @@ impl<'a> Reporting<'a> {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::reply::{ReplyCode, standard};
+    use std::format;
+    use std::vec;
+
+    pub(crate) fn envelope(mail: &str, recipients: &[&str]) -> Envelope {
+        let mail = format!("MAIL FROM:{mail}");
+        let mut envelope = Envelope::new(mail.as_bytes(), standard::OK.into()).unwrap();
+        for rcpt in recipients {
+            let rcpt = format!("RCPT TO:{rcpt}");
+            envelope
+                .push_recipient(rcpt.as_bytes(), standard::OK.into())
+                .unwrap();
+        }
+        envelope
+    }
+
+    pub(crate) fn failure(code: u16, text: &'static str) -> Failure {
+        let code = ReplyCode::new(code).unwrap();
+        Failure::new(Reply::with_text(code, None, text).unwrap()).unwrap()
+    }
+
+    fn nothing(envelope: &Envelope, results: &[RecipientResult]) -> Option<NothingBecause> {
+        match Owed::by(envelope, results).unwrap() {
+            Owed::Nothing(because) => Some(because),
+            Owed::Report(_) => None,
+        }
+    }
+
+    #[test]
+    fn whether_a_failure_is_reported() {
+        use NothingBecause::{NoFailure, NotWanted, NullReversePath};
+        let failed: RecipientResult = failure(550, "no").into();
+        for (mail, parameter, result, because) in [
+            ("<a@b>", "", failed.clone(), None),
+            ("<a@b>", " NOTIFY=FAILURE", failed.clone(), None),
+            ("<a@b>", " NOTIFY=SUCCESS,FAILURE", failed.clone(), None),
+            ("<a@b>", " NOTIFY=NEVER", failed.clone(), Some(NotWanted)),
+            ("<a@b>", " NOTIFY=SUCCESS", failed.clone(), Some(NotWanted)),
+            ("<a@b>", " NOTIFY=DELAY", failed.clone(), Some(NotWanted)),
+            ("<>", "", failed.clone(), Some(NullReversePath)),
+            ("<>", " NOTIFY=FAILURE", failed, Some(NullReversePath)),
+            ("<a@b>", "", RecipientResult::Delivered, Some(NoFailure)),
+            (
+                "<a@b>",
+                " NOTIFY=SUCCESS",
+                RecipientResult::Relayed,
+                Some(NoFailure),
+            ),
+        ] {
+            let rcpt = format!("<x@y>{parameter}");
+            let envelope = envelope(mail, &[rcpt.as_str()]);
+            assert_eq!(nothing(&envelope, &[result]), because, "{mail} {rcpt}");
+        }
+    }
+
+    #[test]
+    fn one_report_for_all_that_failed_and_want_it() {
+        let mut envelope = envelope(
+            "<ned@a.example> RET=FULL ENVID=a+2Bb",
+            &[
+                "<never@b> NOTIFY=NEVER",
+                "<default@b>",
+                "<fine@b>",
+                "<success@b> NOTIFY=SUCCESS",
+                "<failure@b> NOTIFY=FAILURE ORCPT=rfc822;first@c",
+            ],
+        );
+        // one that RCPT refused is the client's to know
+        let refused = standard::TOO_MANY_RECIPIENTS.into();
+        envelope.push_recipient(b"RCPT TO:<no@b>", refused).unwrap();
+        let failed: RecipientResult = failure(554, "no").into();
+        let mut results = vec![failed; 5];
+        results[2] = RecipientResult::Delivered;
+        let Owed::Report(report) = Owed::by(&envelope, &results).unwrap() else {
+            panic!("nothing owed");
+        };
+        let indexes: Vec<usize> = report
+            .failed()
+            .iter()
+            .map(|failed| failed.recipient().index())
+            .collect();
+        assert_eq!(indexes, [1, 4]);
+        assert_eq!(report.to(), Mailbox::parse(b"ned@a.example").unwrap());
+        assert_eq!(report.ret(), Some(Ret::Full));
+        assert!(report.envid().unwrap().decoded().eq(*b"a+b"));
+        let original = report.failed()[1].orcpt().unwrap();
+        assert!(original.address.decoded().eq(*b"first@c"));
+        results.pop();
+        let wrong = Owed::by(&envelope, &results);
+        assert_eq!(wrong.err(), Some(ResultsError::Count));
+    }
+
+    #[test]
+    fn results_from_final_replies() {
+        let envelope = envelope("<a@b>", &["<x@y>", "<z@y>"]);
+        let (yes, no) = (
+            Reply::from(standard::OK),
+            Reply::from(standard::LOCAL_ERROR),
+        );
+        let failed = RecipientResult::Failed(Failure::new(no.clone()).unwrap());
+        let of = |replies: &[Reply]| RecipientResult::from_replies(&envelope, replies);
+        // SMTP: one for all, and 4yz is a failure as nobody will try again
+        assert_eq!(of(&[no.clone()]), Ok(vec![failed.clone(), failed.clone()]));
+        assert_eq!(
+            of(&[yes.clone(), no.clone()]),
+            Ok(vec![RecipientResult::Delivered, failed])
+        );
+        assert_eq!(of(&[]), Err(ResultsError::Count));
+        assert_eq!(of(&[yes.clone(), yes, no]), Err(ResultsError::Count));
+        assert_eq!(
+            of(&[standard::IN_PROGRESS.into()]),
+            Err(ResultsError::NotFinal)
+        );
+    }
+
+    #[test]
+    fn status_is_the_most_that_is_known() {
+        let remote = Reply::with_text(ReplyCode::MAILBOX_UNAVAILABLE, None, "5.1.1 x").unwrap();
+        let bare = failure(554, "no");
+        for (failure, status) in [
+            (failure(550, "5.7.1 policy"), "5.7.1"),
+            (failure(451, "later"), "4.0.0"),
+            (bare.clone(), "5.0.0"),
+            (bare.clone().with_remote("mx", None), "5.0.0"),
+            (bare.with_remote("mx", Some(remote.clone())), "5.1.1"),
+            (
+                failure(550, "5.7.1 x").with_remote("mx", Some(remote)),
+                "5.7.1",
+            ),
+        ] {
+            assert_eq!(format!("{}", failure.status()), status, "{failure:?}");
+        }
+        assert_eq!(Failure::new(standard::OK.into()), Err(NotAFailure));
+        assert_eq!(Failure::new(standard::IN_PROGRESS.into()), Err(NotAFailure));
+    }
+
+    #[test]
+    fn who_reports_cannot_add_a_field() {
+        for mta in ["", "a b", "a\r\nX: y", "é"] {
+            assert_eq!(Reporting::new(mta), Err(ReportingError::Mta), "{mta}");
+        }
+        let reporting = Reporting::new("mx.example").unwrap();
+        for date in ["", " ", "now\r\nX: y", "é"] {
+            let error = reporting.arrival_date(date);
+            assert_eq!(error, Err(ReportingError::ArrivalDate), "{date}");
+        }
+    }
+}
