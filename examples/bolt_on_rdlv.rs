@@ -87,9 +87,7 @@ impl Job {
             return;
         }
         // From here on it is too late to abort.
-        let accepted = results
-            .iter()
-            .any(|result| *result == RecipientResult::Delivered);
+        let accepted = results.contains(&RecipientResult::Delivered);
         if accepted {
             *lock(&shared.delivered) += 1;
         }

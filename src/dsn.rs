@@ -483,7 +483,10 @@ pub(crate) mod tests {
         let failed = RecipientResult::Failed(Failure::new(no.clone()).unwrap());
         let of = |replies: &[Reply]| RecipientResult::from_replies(&envelope, replies);
         // SMTP: one for all, and 4yz is a failure as nobody will try again
-        assert_eq!(of(&[no.clone()]), Ok(vec![failed.clone(), failed.clone()]));
+        assert_eq!(
+            of(core::slice::from_ref(&no)),
+            Ok(vec![failed.clone(), failed.clone()])
+        );
         assert_eq!(
             of(&[yes.clone(), no.clone()]),
             Ok(vec![RecipientResult::Delivered, failed])

@@ -61,9 +61,9 @@ pub enum Following {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Due {
-    /// Nothing before [`Server::poll_timeout`].
+    /// Nothing before [`Server::poll_timeout`](super::Server::poll_timeout).
     Nothing,
-    /// Write a 120, and report it [`transmitted`](Server::transmitted).
+    /// Write a 120, and report it [`transmitted`](super::Server::transmitted).
     Send,
     /// A 120 was due, but input follows: none is sent for this verb.
     Suppressed,
@@ -130,9 +130,9 @@ pub enum CommandOutcome {
     /// CONT: give the reply that is held.
     GiveHeld,
     /// DETA: ask whether the message can be owned, durably and within the limit for its sender;
-    /// then [`Server::detach`]. No command is read until then.
+    /// then [`Server::detach`](super::Server::detach). No command is read until then.
     AskDetach(Progress),
-    /// RSET or EHLO: ask whether the decision can be stopped; then [`Server::reset`]. No command
+    /// RSET or EHLO: ask whether the decision can be stopped; then [`Server::reset`](super::Server::reset). No command
     /// is read until then.
     AskAbort,
     /// RSET or EHLO, and the decision is made already.

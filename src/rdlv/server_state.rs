@@ -164,3 +164,36 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Completion, Verdict};
+    use crate::reply::standard;
+    use std::vec;
+
+    #[test]
+    fn a_decision_stands_once_anybody_may_rely_on_it() {
+        use Decision::{Refused, Stands};
+        let (yes, no) = (standard::OK.reply(), standard::LOCAL_ERROR.reply());
+        for (replies, dsn_issued, decision) in [
+            (vec![yes.clone()], false, Stands),
+            (vec![no.clone()], false, Refused),
+            (vec![no.clone()], true, Stands),
+            // LMTP
+            (vec![no.clone(), yes], false, Stands),
+            (vec![no.clone(), no], false, Refused),
+        ] {
+            let mut verdict = Verdict::for_each_recipient(replies.clone());
+            if dsn_issued {
+                verdict = verdict.with_dsn_issued();
+            }
+            let completion = Completion {
+                replies,
+                dsn_issued,
+            };
+            assert_eq!(Decision::from(&verdict), decision, "{verdict:?}");
+            assert_eq!(Decision::from(&completion), decision, "{completion:?}");
+        }
+    }
+}
