@@ -68,6 +68,8 @@ pub mod dot;
 pub mod envelope;
 // Layer 3
 pub mod checkpoint;
+pub mod dsn;
+pub mod rdlv;
 // Layer 4
 #[cfg(feature = "session")]
 pub mod client;

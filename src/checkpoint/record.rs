@@ -121,6 +121,12 @@ impl Verdict {
         &self.replies
     }
 
+    /// Whether a delivery status notification was issued for some recipient.
+    #[must_use]
+    pub fn dsn_issued(&self) -> bool {
+        self.dsn_issued
+    }
+
     /// Whether any recipient was accepted.
     #[must_use]
     pub fn accepts(&self) -> bool {

@@ -217,6 +217,11 @@ pub enum EnhancedCodeError {
 }
 
 impl EnhancedCode {
+    /// 4.0.0: a failure that may pass, of which nothing more is said.
+    pub const TRANSIENT: Self = Self::unchecked(4, 0, 0);
+    /// 5.0.0: a failure that will not pass, of which nothing more is said.
+    pub const PERMANENT: Self = Self::unchecked(5, 0, 0);
+
     /// The code `class.subject.detail`; `None` where `class` is not 2, 4 or 5, or another part is
     /// above 999.
     #[must_use]
