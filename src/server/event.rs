@@ -412,9 +412,12 @@ pub enum BurlAnswer {
 /// The answer to [`Event::EndOfData`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndOfDataAnswer {
-    /// The decision, stored: the message and the completion record are durable.
+    /// The decision, stored: the message and the completion record are durable, and the claim is
+    /// still this session's. A 4yz that was not stored is right only where it is certain that
+    /// nothing was committed.
     Decided(Verdict),
-    /// The store refused to begin or to commit the decision, because the key has moved on: the
+    /// The store refused to begin or to commit the decision because the key has moved on, or
+    /// committed it and the claim has moved on since, or cannot tell whether it is committed: the
     /// session ends with 421, and the client learns the truth by a restart.
     Outdated,
 }
