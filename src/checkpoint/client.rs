@@ -242,7 +242,8 @@ impl UnfinishedTransactionBuilder {
         self
     }
 
-    /// When it began, in seconds of the wall clock (since 1970): for its age.
+    /// When it began, in seconds of the wall clock (since 1970): for its age. 0 by default, with
+    /// which [`next_step`](UnfinishedTransaction::next_step) finds every restart too old: set it.
     pub fn began(mut self, seconds: u64) -> Self {
         self.began = seconds;
         self
@@ -426,6 +427,8 @@ impl UnfinishedTransaction {
     }
 
     /// What to do with it, at `now` in seconds of the wall clock, with the content as it is now.
+    /// Ask before each [`ClientSession::send`](crate#where-to-begin), which does not look at the
+    /// age.
     pub fn next_step(&self, now: u64, policy: &RestartPolicy, content: &Content) -> NextStep {
         let is_over = self.is_restart()
             && (self.attempts >= policy.attempts || self.too_old(now, policy.age));

@@ -49,7 +49,11 @@ use crate::reply::Reply;
 #[must_use]
 pub enum Claim {
     /// No record is kept for this transaction: it has no TRANSID, or nothing was held and the
-    /// limits for records were reached.
+    /// limits for records were reached. The transaction is then plain SMTP: no 355, no
+    /// confirmation, no record to store, and content starts at 0.
+    ///
+    /// Never where something is held under the key: a message that is committed already would be
+    /// delivered once more. A record that cannot be read is answered 451 instead.
     Unrecorded,
     /// The key is claimed.
     Claimed {

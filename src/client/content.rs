@@ -45,7 +45,9 @@ impl ClientSession {
     }
 
     /// Takes content, from the octet that [`Event::SendContent`] named on, and advances `content`
-    /// over what it took.
+    /// over what it took, which may be less than all: give the rest again, or the message is cut.
+    /// At a restart it first takes the [look-behind](Event::SendContent) alone, at most two octets.
+    /// Do not mistake that for the end of what it wants.
     ///
     /// # Errors
     ///

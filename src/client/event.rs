@@ -22,7 +22,9 @@ pub enum Event {
     /// A transaction can be sent. What the server offers is in
     /// [`ClientSession::capabilities`](super::ClientSession::capabilities).
     Ready,
-    /// STARTTLS was accepted: do the handshake on the transport, then call
+    /// STARTTLS was accepted, which the session asks for by itself wherever it is offered, unless
+    /// the configuration has [`TlsPolicy::Never`](super::TlsPolicy::Never): a loop without TLS has
+    /// to set that, or it waits here. Do the handshake on the transport, then call
     /// [`handle_tls`](super::ClientSession::handle_tls).
     TlsHandover,
     /// The server wants the next SASL response.
@@ -33,7 +35,8 @@ pub enum Event {
     AuthRefused(Reply),
     /// Make the transaction durable, then answer with
     /// [`stored`](super::ClientSession::stored). Nothing that it vouches for is in the output
-    /// before.
+    /// before. Asked before MAIL and again before the data, or once for both. On the safe side it
+    /// says that the end of the data was sent; [`Done`](Self::Done) says what really was.
     Store(StoreQuestion),
     /// A recipient was accepted or refused, now or, where a restart leaves its RCPT out, before.
     Recipient {
@@ -58,7 +61,9 @@ pub enum Event {
     /// No more content is wanted: the server said no, or the attempt is over.
     StopContent,
     /// What became of the attempt. Store it, then call
-    /// [`outcome_stored`](super::ClientSession::outcome_stored).
+    /// [`outcome_stored`](super::ClientSession::outcome_stored), also where
+    /// [`Finished`](Self::Finished) stands behind it. [`Ready`](Self::Ready) does not always
+    /// follow: where RSET would discard what the server holds, QUIT is sent at once.
     Done(Outcome),
     /// The server refused the connection, or the client's name. QUIT is sent.
     Rejected(Reply),

@@ -138,7 +138,8 @@ pub enum AuthError {
 ///
 /// Dropping it at any point is a cut connection: what was stored last then holds.
 ///
-/// Over a blocking socket, in clear, with the message in memory (`store` makes octets durable):
+/// Over a blocking socket, in clear ([`TlsPolicy::Never`]), with the message in memory (`store`
+/// makes octets durable):
 ///
 /// ```no_run
 /// # use std::{error::Error, io::{ErrorKind, Read, Write}, net::TcpStream, sync::Arc};
@@ -256,7 +257,9 @@ enum Expect {
 }
 
 impl ClientSession {
-    /// A session on a fresh connection of which nothing is known.
+    /// A session on a fresh connection of which nothing is known: the transaction remembers no
+    /// server and no local address, so [`Reconnect`](crate::checkpoint::Reconnect) cannot tell
+    /// addresses apart. For restarts use [`connected`](Self::connected).
     #[must_use]
     pub fn new(config: Arc<ClientConfig>, now: Timestamp) -> Self {
         Self::connected(config, Connection::default(), now)
@@ -356,7 +359,8 @@ impl ClientSession {
         }
     }
 
-    /// The transport has ended, or failed: nothing more comes.
+    /// The transport has ended, or failed: nothing more comes. Where only writing has failed, read
+    /// first what the server sent before, which may be the reason.
     pub fn handle_eof(&mut self, _now: Timestamp) {
         match self.phase {
             Phase::Closed => {}

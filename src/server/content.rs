@@ -118,7 +118,11 @@ impl Content {
 
 impl ServerSession {
     /// Takes the content that is ready: appends it to `content` and tells its place in the
-    /// message, in SMTP canonical form. `None` where none is ready.
+    /// message, in SMTP canonical form. `None` where none is ready, which is possible behind
+    /// [`Event::Content`] too: a [`shutdown`](Self::shutdown), [`supersede`](Self::supersede) or
+    /// [`fail_content`](Self::fail_content) between the two throws it away.
+    ///
+    /// Take it before other calls. A record counts only content that was taken.
     ///
     /// Long runs share the memory of the input, short ones are copied together.
     pub fn poll_content(&mut self, content: &mut Vec<Bytes>) -> Option<Range<OctetOffset>> {

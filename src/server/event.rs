@@ -39,12 +39,14 @@ pub enum Event {
     Rcpt(RcptQuestion),
     /// Is the claim still current, and may content come? Asked before the 354, or before the first
     /// chunk, of every transaction that keeps a record, and of every other one with
-    /// [`ask_data`](super::ServerConfigBuilder::ask_data).
+    /// [`ask_data`](super::ServerConfigBuilder::ask_data). Where nothing was held, the
+    /// length to confirm is 0. A claim is confirmed once in a transaction.
     Data(DataQuestion),
     /// Fetch the content of this URL and store it (RFC 4468).
     Burl(BurlQuestion),
     /// Content is ready: take it with
-    /// [`poll_content`](super::ServerSession::poll_content). Nothing else happens until then.
+    /// [`poll_content`](super::ServerSession::poll_content). No more input is read until then.
+    /// `poll_content` gives `None` where the session has been closed in between.
     Content,
     /// The transaction has grown past
     /// [`checkpoint_every`](super::ServerConfigBuilder::checkpoint_every) since its record was
@@ -61,10 +63,18 @@ pub enum Event {
     /// All data is in, and a decision is under way that another session began. Answer with its
     /// outcome.
     AwaitDecision(AwaitQuestion),
-    /// Give up the decision under way if that is still possible.
+    /// Give up the decision under way if that is still possible: its time is over, or the
+    /// connection of a transaction without a record is lost. After a loss the answer is
+    /// [`Answered::Stale`]; act on the question all the same.
     Abandon(AbandonQuestion),
     /// The transaction was interrupted, and this is what to keep of it: make the content taken so
-    /// far durable, then store the record.
+    /// far durable, then store the record. Before [`TransactionEnded`](Self::TransactionEnded) and
+    /// [`Finished`](Self::Finished). It may come late, when the client is back and another session
+    /// has claimed the key: the store then refuses its generation.
+    ///
+    /// It does not come where nothing is to be kept: without a record, before any content was
+    /// taken, after [`fail_content`](super::ServerSession::fail_content), and while the decision
+    /// runs, which has its record in [`EndOfDataQuestion::record`].
     Interrupted {
         /// The key.
         key: TransactionKey,
@@ -91,16 +101,23 @@ pub enum Event {
     /// A command that the session does not know. Only with
     /// [`ask_commands`](super::ServerConfigBuilder::ask_commands).
     Command(CommandQuestion),
-    /// The transaction was reset or given up without a final reply; what its questions asked is
-    /// stale.
+    /// The transaction was reset or given up, failed by
+    /// [`fail_content`](super::ServerSession::fail_content), or refused for content behind its end;
+    /// what its questions asked is stale. After [`Interrupted`](Self::Interrupted), if that comes.
+    /// Other final replies end a transaction without this event.
+    ///
+    /// A decision on a record that is under way goes on: commit it, the client asks for the reply
+    /// on its next connection. Without a record [`Abandon`](Self::Abandon) came before.
     TransactionEnded,
     /// The final reply to the end of the data was written without a question: the content was
     /// refused for a fault or its size.
     ContentRefused(PeerError),
     /// The peer broke a rule and has been answered.
     PeerFault(PeerError),
-    /// The session is over, and everything that could be transmitted is: close the transport.
-    /// Nothing comes after it.
+    /// The session is over, and everything that could be transmitted is: shut down the write half
+    /// of the transport, drain the read half for a few seconds, and close it, so that no reset
+    /// destroys the last reply (see [the module](super#the-end-of-a-session)). Nothing comes after
+    /// this event.
     Finished(Ending),
 }
 
@@ -364,7 +381,9 @@ pub enum HelloAnswer {
 pub enum MailAnswer {
     /// The transaction may begin.
     Accept {
-        /// What the claim of the key gave; [`Claim::Unrecorded`] without a TRANSID.
+        /// What the claim of the key gave; [`Claim::Unrecorded`] without a TRANSID. A claim that
+        /// is given for a MAIL without one comes back as
+        /// [`UsageError::ClaimWithoutTransId`].
         claim: Claim,
         /// The 2yz reply, for where the transaction starts afresh.
         reply: Reply,
@@ -428,7 +447,8 @@ pub enum AwaitAnswer {
     /// The decision that was committed.
     Decided(Completion),
     /// It was withdrawn: the record is partial with all its data, and this session's
-    /// [`Event::EndOfData`] comes next.
+    /// [`Event::EndOfData`] comes next, without another [`Event::Data`] or [`Event::Content`]. Its
+    /// record has the generation of this session's claim.
     Withdrawn,
     /// Another session has claimed the key since: 421.
     Outdated,

@@ -43,6 +43,29 @@
 //! [`supersede`], or let it find out. Told before the claim, it can still store what it has, so
 //! that nothing is sent twice. Several hosts meet at the compare-and-set of the commit.
 //!
+//! # The life of a claim
+//!
+//! A claim lives until the next [`Event::Mail`] or [`Event::Finished`], whichever comes first: keep
+//! what the store holds in memory for it until then. No single event ends it. It may have been
+//! taken though the answer to [`Event::Mail`] was [`Answered::Stale`], or though MAIL was then
+//! answered 503; a final reply ends the transaction without an event.
+//!
+//! A client is often back before the server has noticed that the old connection is lost: then two
+//! sessions hold the key for a while. [`Event::Interrupted`] of the earlier one comes late and
+//! names an outdated generation; the store refuses it and nothing else happens.
+//!
+//! # The end of a session
+//!
+//! [`Event::Interrupted`] comes first, where there is something to keep; then
+//! [`Event::TransactionEnded`], where a transaction was open; [`Event::Finished`] is the last.
+//! Store the record of `Interrupted` also where the transport has failed: a loop that returns at
+//! the first write error loses it. Call [`ServerSession::handle_disconnect`] and drain the events
+//! instead.
+//!
+//! After `Finished` close in three steps: shut down the write half, read and throw away until the
+//! peer has closed or a few seconds have passed, close. A TCP socket that is closed with octets
+//! unread resets the connection, and the peer may never see the last reply (RFC 1122 §4.2.2.13).
+//!
 //! # The loop
 //!
 //! The order in which events, content, output and time-outs are drained does not change the
@@ -358,13 +381,15 @@ impl ServerSession {
     }
 
     /// The peer will send nothing more. What came before is still read; then the connection counts
-    /// as lost, unless QUIT was the last of it.
+    /// as lost, unless QUIT was the last of it. Go on with the loop until [`Event::Finished`].
     pub fn handle_eof(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.eof = true;
     }
 
-    /// The transport failed: nothing can be read or transmitted any more.
+    /// The transport failed: nothing can be read or transmitted any more. What came before is still
+    /// read. Drain [`poll_event`](Self::poll_event) once more for what is to be kept, and do not
+    /// wait for [`output`](Self::output) to become empty.
     pub fn handle_disconnect(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.eof = true;
@@ -419,6 +444,10 @@ impl ServerSession {
 
     /// The server is going down: 421 where that is legal, at once or, while a decision is open,
     /// behind its final reply. An interrupted transaction is told with [`Event::Interrupted`].
+    /// Content that has not been taken by now is gone, and is not in its record.
+    ///
+    /// Go on with the loop until [`Event::Finished`]: the 421 has to be transmitted. An open
+    /// decision has [`Timeouts::shutdown`], then [`Event::Abandon`] asks for it.
     pub fn shutdown(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         if self.shutdown.is_none() {
