@@ -24,7 +24,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | 4 | [`server`], [`client`]: whole sessions (feature `session`, on by default) |
-//! | 3 | [`checkpoint`]: keys, records, the server's transaction, the client's unfinished one |
+//! | 3 | [`checkpoint`]: keys, records, the server's transaction, the client's unfinished one; [`rdlv`] and [`dsn`]: long and detached submissions |
 //! | 2 | [`dot`]: the dot codec with canonical offsets; [`envelope`] |
 //! | 1 | [`command`], [`reply`], [`ehlo`], [`mod@line`], [`transid`], [`offset`]: what stands on the wire |
 //! | 0 | [`error`], [`limits`], [`protocol`], [`time`] |

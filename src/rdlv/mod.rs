@@ -23,7 +23,7 @@
 mod client;
 mod client_state;
 #[cfg(test)]
-mod interleave;
+mod interleave_tests;
 mod limiter;
 mod outcome;
 mod policy;
