@@ -1382,3 +1382,37 @@ fn an_early_no_to_a_chunk_is_noticed() {
         other => panic!("{other:?}"),
     }
 }
+
+/// What is stored of an unknown outcome is not sent again without consent.
+#[test]
+fn an_unknown_outcome_of_plain_smtp_is_stored_as_such() {
+    use smtp_checkpoint::checkpoint::{NextStep, RestartPolicy};
+    let message = message();
+    for transaction in [plain(&message), cut(&message, &checkpointed(&message))] {
+        let mut scene = Scene::new(&message);
+        scene.greet("").send(&transaction);
+        scene
+            .c("MAIL FROM:<ned@ymir.claremont.edu>\r\n")
+            .s("250 ok")
+            .c(RCPT)
+            .s("250 ok")
+            .c("DATA\r\n")
+            .s("354 go");
+        scene.run();
+        let sent = scene.smtp.take_output().unwrap().len();
+        scene.smtp.transmitted(NOW, sent).unwrap();
+        scene.smtp.handle_eof(NOW);
+        let Outcome::Unknown { transaction, .. } = scene.outcome() else {
+            panic!("the end was sent");
+        };
+        let content = Content::measure(&message);
+        let step = transaction.next_step(transaction.began(), &RestartPolicy::default(), &content);
+        assert_eq!(step, NextStep::Unknown);
+        // With consent it is.
+        let mut transaction = *transaction;
+        transaction.allow_doubling();
+        let mut scene = Scene::new(&message);
+        scene.greet("").send(&transaction);
+        scene.c("MAIL FROM:<ned@ymir.claremont.edu>\r\n");
+    }
+}

@@ -507,6 +507,7 @@ impl UnfinishedTransaction {
     /// What is stored before data is sent: as [`will_send`](Self::will_send), but an attempt
     /// without TRANSID, which may send the whole message, leaves nothing to restart by a crash.
     /// Where doubling is allowed there is.
+    #[cfg(feature = "session")]
     pub(crate) fn will_store(&mut self, used: Used, scope: ClientScope, server: Server) {
         if !used.transid && !self.doubling_allowed {
             self.used = None;
