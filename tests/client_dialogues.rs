@@ -1327,3 +1327,92 @@ fn attempts_run_out() {
         scene.quit();
     }
 }
+
+/// Cut within the data under a TRANSID, then sent whole where CHECKPOINT is not offered, and then a
+/// crash: no restart under the TRANSID tells of the message that the other server may have.
+#[test]
+fn a_crash_after_plain_smtp_sent_it_all_is_no_restart() {
+    let message = message();
+    let transaction = cut(&message, &checkpointed(&message));
+    let mut scene = Scene::new(&message);
+    scene.greet("").send(&transaction);
+    scene
+        .c("MAIL FROM:<ned@ymir.claremont.edu>\r\n")
+        .s("250 ok")
+        .c(RCPT)
+        .s("250 ok")
+        .c("DATA\r\n");
+    let stored = scene.stored.last().unwrap();
+    assert_eq!(stored.sent(), Sent::EndOfData);
+    let policy = smtp_checkpoint::checkpoint::RestartPolicy::default();
+    let step = stored.next_step(stored.began(), &policy, &Content::measure(&message));
+    assert_eq!(step, smtp_checkpoint::checkpoint::NextStep::Unknown);
+    // Without the crash the TRANSID is still good: the end never left.
+    scene.smtp.handle_eof(NOW);
+    let (_, transaction) = scene.interrupted();
+    assert_eq!(transaction.sent(), Sent::Data);
+    assert!(transaction.is_restart());
+}
+
+/// A server that refuses a chunk before it has read it (SM-04).
+#[test]
+fn an_early_no_to_a_chunk_is_noticed() {
+    let message = vec![b'x'; 100];
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(&message))
+        .recipient(rcpt("a@b"))
+        .bdat()
+        .build()
+        .unwrap();
+    let mut scene = Scene::with(config().chunk_size(40), &message);
+    scene
+        .greet("CHUNKING")
+        .send(&transaction)
+        .c("MAIL FROM:<ned@ymir.claremont.edu>\r\n")
+        .s("250 ok")
+        .c("RCPT TO:<a@b>\r\n")
+        .s("250 ok");
+    assert!(scene.smtp.output().starts_with(b"BDAT 40\r\n"));
+    scene.smtp.transmitted(NOW, 20).unwrap();
+    scene.s("552 5.3.4 too big");
+    assert_eq!(scene.ending, Some(Ending::RefusedEarly));
+    match scene.outcome() {
+        Outcome::Declined { stage, reply, .. } => {
+            assert_eq!((stage, reply.code().get()), (Stage::Content, 552));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is stored of an unknown outcome is not sent again without consent.
+#[test]
+fn an_unknown_outcome_of_plain_smtp_is_stored_as_such() {
+    use smtp_checkpoint::checkpoint::{NextStep, RestartPolicy};
+    let message = message();
+    for transaction in [plain(&message), cut(&message, &checkpointed(&message))] {
+        let mut scene = Scene::new(&message);
+        scene.greet("").send(&transaction);
+        scene
+            .c("MAIL FROM:<ned@ymir.claremont.edu>\r\n")
+            .s("250 ok")
+            .c(RCPT)
+            .s("250 ok")
+            .c("DATA\r\n")
+            .s("354 go");
+        scene.run();
+        let sent = scene.smtp.take_output().unwrap().len();
+        scene.smtp.transmitted(NOW, sent).unwrap();
+        scene.smtp.handle_eof(NOW);
+        let Outcome::Unknown { transaction, .. } = scene.outcome() else {
+            panic!("the end was sent");
+        };
+        let content = Content::measure(&message);
+        let step = transaction.next_step(transaction.began(), &RestartPolicy::default(), &content);
+        assert_eq!(step, NextStep::Unknown);
+        // With consent it is.
+        let mut transaction = *transaction;
+        transaction.allow_doubling();
+        let mut scene = Scene::new(&message);
+        scene.greet("").send(&transaction);
+        scene.c("MAIL FROM:<ned@ymir.claremont.edu>\r\n");
+    }
+}

@@ -507,6 +507,17 @@ impl UnfinishedTransaction {
         }
     }
 
+    /// What is stored before data is sent: as [`will_send`](Self::will_send), but an attempt
+    /// without TRANSID, which may send the whole message, leaves nothing to restart by a crash.
+    /// Where doubling is allowed there is.
+    #[cfg(feature = "session")]
+    pub(crate) fn will_store(&mut self, used: Used, scope: ClientScope, server: Server) {
+        if !used.transid && !self.doubling_allowed {
+            self.used = None;
+        }
+        self.will_send(used, scope, server);
+    }
+
     /// At most `sent` has left: raises [`sent`](Self::sent), never lowers it.
     pub fn may_have_sent(&mut self, sent: Sent) {
         self.sent = self.sent.max(sent);

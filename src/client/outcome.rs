@@ -100,6 +100,10 @@ impl ClientSession {
         if attempt.sent > Sent::Nothing && (attempt.used.transid || plain_end) {
             transaction.will_send(attempt.used_from_the_start(), scope, server);
             transaction.may_have_sent(attempt.sent);
+        } else if plain_end {
+            // But that it may have been taken whole is never forgotten.
+            transaction.will_store(attempt.used, scope, server);
+            transaction.may_have_sent(Sent::EndOfData);
         }
         Some((transaction, plain_end))
     }

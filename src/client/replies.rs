@@ -22,7 +22,10 @@ impl ClientSession {
         let front = self.owed.front().copied();
         let due = front.filter(|owed| self.output.may_have_left(owed.behind));
         let Some(owed) = due else {
-            let awaits_end = matches!(front.map(|owed| owed.to), None | Some(Expect::Final(_)));
+            let awaits_end = matches!(
+                front.map(|owed| owed.to),
+                None | Some(Expect::Chunk | Expect::Final(_))
+            );
             return match reply.severity() {
                 Severity::TransientFailure | Severity::PermanentFailure
                     if awaits_end && matches!(self.phase, Phase::Content | Phase::Final) =>

@@ -82,7 +82,7 @@ impl ClientSession {
         };
         let mut transaction = attempt.transaction.clone();
         if marked {
-            transaction.will_send(attempt.used_from_the_start(), scope, server);
+            transaction.will_store(attempt.used_from_the_start(), scope, server);
             // On the safe side until something later is stored (CP-36).
             transaction.may_have_sent(Sent::EndOfData);
         }

@@ -160,7 +160,10 @@ impl ServerSession {
             MailAnswer::Refuse(reply) => {
                 self.transaction.clear();
                 self.go(Step::MailRefused);
-                self.refuse(reply);
+                if self.count_idle() {
+                    self.excuse_group();
+                    self.refuse(reply);
+                }
                 return Ok(Answered::Taken);
             }
         };
@@ -191,6 +194,7 @@ impl ServerSession {
             MailOutcome::SequenceError => {
                 self.transaction.clear();
                 self.go(Step::MailRefused);
+                self.excuse_group();
                 self.fault(PeerError::RestartMismatch, standard::BAD_SEQUENCE);
             }
         }
@@ -562,7 +566,10 @@ impl ServerSession {
         if !is_refusal(&reply) {
             return Err(UsageError::ReplyCode);
         }
-        if !matches!(self.phase, Phase::Content | Phase::BetweenChunks) {
+        // Nothing of a complete message is handed over, and only its own reply may be given.
+        if !matches!(self.phase, Phase::Content | Phase::BetweenChunks)
+            || self.transaction.is_complete()
+        {
             return Err(UsageError::OutOfTurn);
         }
         self.now = self.now.max(now);

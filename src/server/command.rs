@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::content::{DataCommand, Drain};
+use super::content::DataCommand;
 use super::event::{
     AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
     DataQuestion, Ending, Event, HelloQuestion, MailQuestion, RcptQuestion, StartTlsQuestion,
@@ -106,11 +106,22 @@ impl ServerSession {
     }
 
     fn command(&mut self, line: &Bytes, command: Command<'_>) {
+        if !matches!(
+            command,
+            Command::Rcpt(_) | Command::Data | Command::Bdat(_) | Command::Burl(_)
+        ) {
+            self.excused = 0;
+        }
         match command {
             Command::Ehlo(name) | Command::Lhlo(name) | Command::Helo(name) => {
                 self.hello_command(line, &command, name);
             }
-            Command::Mail(mail) => self.mail(line, &mail),
+            Command::Mail(mail) => {
+                self.mail(line, &mail);
+                if self.phase != Phase::MailAsked && !self.phase.in_transaction() {
+                    self.excuse_group();
+                }
+            }
             Command::Rcpt(rcpt) => self.rcpt(line, &rcpt),
             Command::Data => self.data(DataCommand::Data),
             Command::Bdat(bdat) => self.data(DataCommand::Chunk {
@@ -156,7 +167,7 @@ impl ServerSession {
     }
 
     /// Counts a command that moves no mail; false where it was one too many.
-    fn count_idle(&mut self) -> bool {
+    pub(super) fn count_idle(&mut self) -> bool {
         self.idle_commands = self.idle_commands.saturating_add(1);
         if self.idle_commands > self.config.limits.idle_commands {
             self.tell(Event::PeerFault(PeerError::TooManyIdleCommands));
@@ -398,7 +409,8 @@ impl ServerSession {
             // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
             || (matches!(command, DataCommand::Chunk { .. }) && !told)
             // RFC 3030 §3: binary content has no lines that DATA could carry.
-            || (command == DataCommand::Data && binary);
+            // An empty data command, for a complete message, may be of either kind.
+            || (command == DataCommand::Data && binary && !self.transaction.is_complete());
         if misplaced {
             let refusal = (PeerError::BadSequence, standard::BAD_SEQUENCE);
             return self.refuse_data_command(&command, refusal);
@@ -426,6 +438,17 @@ impl ServerSession {
             DataOutcome::Mixed => {
                 let refusal = (PeerError::TransferMixed, standard::BAD_SEQUENCE);
                 return self.refuse_data_command(&command, refusal);
+            }
+            // Pipelined behind recipients that were all refused.
+            DataOutcome::NoRecipients
+                if command == DataCommand::Data
+                    && self.transaction.envelope().recipients().len() > 0 =>
+            {
+                if self.count_idle() {
+                    self.tell(Event::PeerFault(PeerError::BadSequence));
+                    self.reply(standard::NO_VALID_RECIPIENTS);
+                }
+                return;
             }
             DataOutcome::NoRecipients => {
                 let refusal = (PeerError::BadSequence, standard::NO_VALID_RECIPIENTS);
@@ -457,12 +480,14 @@ impl ServerSession {
         match *command {
             DataCommand::Data => self.fault(error, reply),
             DataCommand::Chunk { size, last } => {
+                let replies = self.replies_to_chunk(last);
                 self.spoil(last);
-                self.drain = Some(Drain::new(size, error, reply.into()));
+                self.drain(size, (error, reply.into()), replies);
             }
             DataCommand::Burl { last, .. } => {
+                let replies = self.replies_to_chunk(last);
                 self.spoil(last);
-                self.fault(error, reply);
+                self.drain(0, (error, reply.into()), replies);
             }
         }
     }

@@ -30,16 +30,10 @@ pub(super) struct Drain {
     left: u64,
     error: PeerError,
     reply: Reply,
-}
-
-impl Drain {
-    pub(super) fn new(size: u64, error: PeerError, reply: Reply) -> Self {
-        Self {
-            left: size,
-            error,
-            reply,
-        }
-    }
+    /// How often it is owed.
+    replies: usize,
+    window_start: Timestamp,
+    window_octets: u64,
 }
 
 #[derive(Debug)]
@@ -192,7 +186,10 @@ impl ServerSession {
                     left: 0,
                     last,
                 });
-                if self.transaction.is_complete() {
+                if self.content.refusal.is_some() {
+                    self.go(Step::BurlAsk);
+                    self.end_of_source();
+                } else if self.transaction.is_complete() {
                     // Its content would stand behind the end.
                     let octets = start.get().saturating_add(1);
                     self.go(Step::BurlAsk);
@@ -229,15 +226,21 @@ impl ServerSession {
     /// The data command is refused; the transaction stands, but a refused chunk spoils it.
     pub(super) fn refuse_data(&mut self, reply: Reply) {
         self.transaction.refuse_data();
+        let last = match self.content.command {
+            Some(DataCommand::Chunk { last, .. } | DataCommand::Burl { last, .. }) => last,
+            Some(DataCommand::Data) | None => false,
+        };
+        if last && self.transaction.is_complete() {
+            // The client would take it for the decision, and send the message anew.
+            return self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
+        }
         match self.content.command.take() {
             Some(DataCommand::Chunk { size, last }) => {
+                let replies = self.replies_to_chunk(last);
                 self.spoil(last);
-                self.drain = Some(Drain::new(size, PeerError::BadSequence, reply));
+                self.drain(size, (PeerError::BadSequence, reply), replies);
             }
-            Some(DataCommand::Burl { last, .. }) => {
-                self.spoil(last);
-                self.refuse(reply);
-            }
+            Some(DataCommand::Burl { last, .. }) => self.refuse_chunk(reply, last),
             Some(DataCommand::Data) | None => {
                 self.go(Step::DataRefused);
                 self.refuse(reply);
@@ -247,8 +250,40 @@ impl ServerSession {
 
     /// A chunk, or the content of a URL, is refused: nothing of the transaction can be completed.
     pub(super) fn refuse_chunk(&mut self, reply: Reply, last: bool) {
+        let replies = self.replies_to_chunk(last);
         self.spoil(last);
-        self.refuse(reply);
+        self.refuse_each(&reply, replies);
+    }
+
+    /// How many replies a refused chunk gets: with LMTP the last one has one for each accepted
+    /// recipient (RFC 2033 §4.3).
+    pub(super) fn replies_to_chunk(&self, last: bool) -> usize {
+        if last && self.phase.in_transaction() {
+            self.transaction.expected_replies().max(1)
+        } else {
+            1
+        }
+    }
+
+    fn refuse_each(&mut self, reply: &Reply, replies: usize) {
+        if reply.code().get() == 421 {
+            return self.refuse(reply.clone());
+        }
+        for _ in 0..replies {
+            self.refuse(reply.clone());
+        }
+    }
+
+    /// Throws away the octets of a refused chunk that are still to come, then answers.
+    pub(super) fn drain(&mut self, left: u64, (error, reply): (PeerError, Reply), replies: usize) {
+        self.drain = Some(Drain {
+            left,
+            error,
+            reply,
+            replies,
+            window_start: self.now,
+            window_octets: 0,
+        });
     }
 
     /// Throws away octets of a refused chunk; false where more have to come.
@@ -260,6 +295,7 @@ impl ServerSession {
         self.input
             .advance(usize::try_from(here).unwrap_or(self.input.len()));
         drain.left -= here;
+        drain.window_octets = drain.window_octets.saturating_add(here);
         if here > 0 {
             self.since = self.now;
         }
@@ -269,12 +305,36 @@ impl ServerSession {
         if let Some(drain) = self.drain.take() {
             // A refusal by the caller has been told to nobody else.
             if drain.error == PeerError::BadSequence && drain.reply.code().get() != 503 {
-                self.refuse(drain.reply);
+                self.refuse_each(&drain.reply, drain.replies);
             } else {
+                for _ in 1..drain.replies {
+                    self.reply(drain.reply.clone());
+                }
                 self.fault(drain.error, drain.reply);
             }
         }
         true
+    }
+
+    /// When enough of a chunk that is thrown away has to have come.
+    pub(super) fn drain_deadline(&self) -> Option<Timestamp> {
+        let (drain, rate) = (self.drain.as_ref()?, self.config.data_rate?);
+        Some(drain.window_start + rate.window)
+    }
+
+    /// Whether too little of a chunk that is thrown away came within a window that is over; where
+    /// enough came, the next begins.
+    pub(super) fn drain_is_too_slow(&mut self) -> bool {
+        let Some((drain, rate)) = self.drain.as_mut().zip(self.config.data_rate) else {
+            return false;
+        };
+        if self.now < drain.window_start + rate.window {
+            return false;
+        }
+        let too_slow = drain.window_octets < rate.octets;
+        drain.window_start = self.now;
+        drain.window_octets = 0;
+        too_slow
     }
 
     /// How many octets of content may be taken now: the rest of the batch, within the size limit.
@@ -388,17 +448,21 @@ impl ServerSession {
     pub(super) fn burl_stored(&mut self, octets: u64, last: bool) {
         let end = self.content.offset().get().saturating_add(octets);
         let faults = self.content.faults(false);
-        if !self.transaction.is_complete() {
+        let limit = self.config.limits.message_size;
+        let too_big = limit.is_some_and(|limit| end > limit);
+        if !self.transaction.is_complete() && !too_big {
             self.transaction.progress(end.into(), faults);
             self.content.after_cr = false;
         }
+        // The time that it took was not the peer's.
+        self.content.window_start = self.now;
+        self.content.window_octets = 0;
         self.content.source = Some(Source::Chunks {
             checker: ContentChecker::starting_at(end.into(), None),
             left: 0,
             last,
         });
-        let limit = self.config.limits.message_size;
-        if limit.is_some_and(|limit| end > limit) {
+        if too_big {
             let reply = standard::MESSAGE_TOO_BIG.into();
             self.content.refusal = Some((Some(PeerError::MessageTooLarge), reply));
         }

@@ -257,6 +257,8 @@ pub struct ServerSession {
     completed: Vec<(Position, TransactionKey)>,
 
     errors: u32,
+    /// A MAIL was refused: so many RCPTs and data commands of its group are no errors.
+    excused: usize,
     idle_commands: u32,
     auth_attempts: u32,
     ending: Option<Ending>,
@@ -301,6 +303,7 @@ impl ServerSession {
             received_before_offset: 0,
             completed: Vec::new(),
             errors: 0,
+            excused: 0,
             idle_commands: 0,
             auth_attempts: 0,
             ending: None,
@@ -526,9 +529,10 @@ impl ServerSession {
                     Slot::Open(asked) => Some(*asked),
                     Slot::Answered(_) => None,
                 });
-                return Some(match open.or(self.aside) {
-                    Some(asked) => asked.since + timeouts.question,
-                    None => self.since + timeouts.command,
+                return Some(match (open.or(self.aside), self.drain_deadline()) {
+                    (Some(asked), _) => asked.since + timeouts.question,
+                    (None, Some(drained)) => drained.min(self.since + timeouts.command),
+                    (None, None) => self.since + timeouts.command,
                 });
             }
         };
@@ -552,13 +556,17 @@ impl ServerSession {
 
     /// The transport took this many octets of the output. Report it before passing on input that
     /// came later: what a client sends in answer to a 355 is told from what it sent without having
-    /// seen it by the order of these calls.
+    /// seen it by the order of these calls. What was taken before the session ended may be
+    /// reported after it.
     ///
     /// # Errors
     ///
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
         self.now = self.now.max(now);
+        if self.phase == Phase::Closed {
+            return Ok(());
+        }
         self.output.transmitted(octets)?;
         self.note_offset_told();
         Ok(())
@@ -672,6 +680,10 @@ impl ServerSession {
     /// The peer broke a rule: answer, tell, count.
     fn fault(&mut self, error: PeerError, reply: impl Into<Reply>) {
         self.tell(Event::PeerFault(error));
+        if error == PeerError::BadSequence && self.excused > 0 {
+            self.excused -= 1;
+            return self.reply(reply);
+        }
         self.errors = self.errors.saturating_add(1);
         if self.errors > self.config.limits.errors {
             self.tell(Event::PeerFault(PeerError::TooManyErrors));
@@ -679,6 +691,11 @@ impl ServerSession {
         } else {
             self.reply(reply);
         }
+    }
+
+    /// A MAIL was refused: the rest of its group (RFC 2920 §3.1) is out of turn, and no error.
+    fn excuse_group(&mut self) {
+        self.excused = self.config.limits.recipients.saturating_add(1);
     }
 
     /// Refuses what a question asked; 421 ends the session.
@@ -800,7 +817,15 @@ impl ServerSession {
             // Too late to stop it: any reply would promise too much.
             Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
             phase if phase.reads_commands() && self.waits_for_peer() => {
-                self.tell(Event::PeerFault(PeerError::TimedOut));
+                let silent = self.now >= self.since + self.config.timeouts.command;
+                let error = if self.drain_is_too_slow() {
+                    PeerError::TooSlow
+                } else if silent {
+                    PeerError::TimedOut
+                } else {
+                    return;
+                };
+                self.tell(Event::PeerFault(error));
                 self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
             }
             Phase::Sasl => {
