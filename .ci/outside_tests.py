@@ -9,6 +9,9 @@ import re
 import sys
 
 
+TESTS = re.compile(r"(pub\((super|crate)\) )?mod tests \{")
+
+
 def is_test_file(path: str) -> bool:
     name = pathlib.Path(path).name
     return name.endswith("tests.rs") or name == "naive.rs"
@@ -18,7 +21,7 @@ def first_test_line(path: str) -> float:
     lines = pathlib.Path(path).read_text().splitlines()
     for number, line in enumerate(lines, 1):
         follows = lines[number : number + 2]
-        if line == "#[cfg(test)]" and any(text.startswith("mod tests {") for text in follows):
+        if line == "#[cfg(test)]" and any(TESTS.match(text) for text in follows):
             return number
     return float("inf")
 

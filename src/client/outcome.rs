@@ -95,9 +95,8 @@ impl ClientSession {
         }
         let mut transaction = attempt.transaction.clone();
         let plain_end = attempt.sent == Sent::EndOfData && !attempt.used.transid;
-        // A plain transaction that did not come to its end is nothing to go on from; one that may
-        // have is remembered, so that storing it does not make a second copy unasked.
-        if attempt.sent > Sent::Nothing && (attempt.used.transid || plain_end) {
+        // What was sent of a plain transaction is nothing to go on from.
+        if attempt.sent > Sent::Nothing && attempt.used.transid {
             transaction.will_send(attempt.used_from_the_start(), scope, server);
             transaction.may_have_sent(attempt.sent);
         } else if plain_end {
