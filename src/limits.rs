@@ -33,9 +33,10 @@ pub struct Limits {
     /// The whole message in SMTP canonical form, restarts included. `None`: no limit.
     /// Over it: 552 5.3.4, at MAIL where SIZE tells, else after the end of the data.
     pub message_size: Option<u64>,
-    /// Errors of the peer in one session, after which it is answered 421.
+    /// Errors of the peer in one session, after which it is answered 421. What stands in one
+    /// pipelined group behind a refused MAIL is none.
     pub errors: u32,
-    /// Commands that move no mail (NOOP, VRFY, RSET, EHLO, ...) in one session between two
+    /// Commands that move no mail (NOOP, VRFY, RSET, EHLO, a refused MAIL, ...) in one session between two
     /// messages, after which it is answered 421.
     pub idle_commands: u32,
     /// AUTH attempts that failed in one session, after which it is answered 421.

@@ -409,7 +409,9 @@ impl MailAnswer {
 pub enum DataAnswer {
     /// Content may come: the claim, if there is one, is current.
     Proceed,
-    /// Refuse with 4yz or 5yz: the transaction stands, a chunk is drained.
+    /// Refuse with 4yz or 5yz: the transaction stands, a chunk is drained. The last chunk of a
+    /// message whose decision stands or is under way is answered 421 instead, and the session
+    /// closed: its client would take any other reply for the decision.
     Refuse(Reply),
     /// The store does not confirm the claim: [`Confirmation::Outdated`] ends the session with 421,
     /// [`Confirmation::WrongLength`] is answered 451.
