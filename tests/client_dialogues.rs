@@ -35,6 +35,7 @@ struct Scene {
     hold_store: bool,
     held: Vec<StoreQuestion>,
     recipients: Vec<(usize, u16)>,
+    finals: Vec<(usize, u16)>,
     ready: usize,
     stops: usize,
     faults: Vec<PeerError>,
@@ -61,6 +62,7 @@ impl Scene {
             hold_store: false,
             held: Vec::new(),
             recipients: Vec::new(),
+            finals: Vec::new(),
             ready: 0,
             stops: 0,
             faults: Vec::new(),
@@ -95,6 +97,9 @@ impl Scene {
                     }
                     Event::Recipient { index, reply, .. } => {
                         self.recipients.push((index, reply.code().get()));
+                    }
+                    Event::FinalReply { index, reply } => {
+                        self.finals.push((index, reply.code().get()));
                     }
                     Event::SendContent { start, lookbehind } => {
                         assert!(lookbehind <= 2);
@@ -901,6 +906,39 @@ fn bdat_in_chunks_and_its_restart_at_any_octet() {
     );
     assert_eq!(outcome.transaction().unwrap().sent(), Sent::Data);
     scene.quit();
+}
+
+/// The connection is lost between two final replies: the first one stands.
+#[test]
+fn lmtp_tells_each_final_reply_as_it_comes() {
+    let message = b"one\r\n";
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+        .recipient(rcpt("a@b"))
+        .recipient(rcpt("c@d"))
+        .lmtp()
+        .build()
+        .unwrap();
+    let mut scene = Scene::with(config().protocol(Protocol::Lmtp), message);
+    scene
+        .s("220 hi")
+        .c("LHLO ymir.claremont.edu\r\n")
+        .s("250 hi")
+        .send(&transaction)
+        .c("MAIL FROM:<ned@ymir.claremont.edu>\r\n")
+        .s("250 ok")
+        .c("RCPT TO:<a@b>\r\n")
+        .s("250 ok")
+        .c("RCPT TO:<c@d>\r\n")
+        .s("250 ok")
+        .c("DATA\r\n")
+        .s("354 go")
+        .c("one\r\n.\r\n")
+        .s("250 ok");
+    assert_eq!(scene.finals, [(0, 250)]);
+    scene.smtp.handle_eof(NOW);
+    scene.run();
+    assert!(matches!(scene.outcome, Some(Outcome::Unknown { .. })));
+    assert_eq!(scene.finals, [(0, 250)]);
 }
 
 #[test]

@@ -47,6 +47,15 @@ pub enum Event {
         /// What it means.
         verdict: RecipientVerdict,
     },
+    /// LMTP: the final reply for one recipient has come. It stands whatever becomes of the others:
+    /// where the connection is lost before [`Outcome::PerRecipient`], a recipient with 2yz is left
+    /// out of the next try. (With a TRANSID a restart gives all final replies again.)
+    FinalReply {
+        /// Its place among the recipients of the transaction, from zero.
+        index: usize,
+        /// The reply as it came.
+        reply: Reply,
+    },
     /// Give the content from `start` on with
     /// [`send_content`](super::ClientSession::send_content), whenever
     /// [`wants_content`](super::ClientSession::wants_content), and

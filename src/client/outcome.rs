@@ -30,9 +30,10 @@ impl ClientSession {
             return self.drained(now);
         }
         if attempt.transaction.is_lmtp() {
-            attempt.finals.push((index, reply));
-            if is_last {
-                let replies = core::mem::take(&mut attempt.finals);
+            attempt.finals.push((index, reply.clone()));
+            let finals = is_last.then(|| core::mem::take(&mut attempt.finals));
+            self.events.push_back(Event::FinalReply { index, reply });
+            if let Some(replies) = finals {
                 self.conclude(now, Outcome::PerRecipient { replies }, true);
             }
             return;
