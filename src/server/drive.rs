@@ -1,0 +1,285 @@
+//! What drives a session: one step at a time, and how it closes, is lost or times out.
+//!
+//! Layer 4, private. The methods here are those that every part of the session uses; what each
+//! command does stands in `command.rs`, what content does in `content.rs`, and the caller's answers
+//! in `answer.rs`.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::event::{AbandonQuestion, Ending, Event};
+use super::state::{Phase, Step};
+use super::{Asked, Content, ServerSession, Slot};
+use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
+use crate::error::PeerError;
+use crate::line::LineReader;
+use crate::reply::{Reply, standard};
+use crate::token::Token;
+
+impl ServerSession {
+    /// What comes from now on may answer the last 355: it was transmitted, or moved out.
+    pub(super) fn note_offset_told(&mut self) {
+        if !self.offset_is_told && self.output.may_have_left(self.offset_told) {
+            self.offset_is_told = true;
+            self.received_before_offset = self.received;
+        }
+    }
+
+    /// One step; false where the session waits for the world or the caller.
+    pub(super) fn advance(&mut self) -> bool {
+        let moved = match self.phase {
+            Phase::Closed => return false,
+            Phase::Closing => {
+                let transmitted = self.output.pending() == 0;
+                if !transmitted && !self.broken {
+                    return false;
+                }
+                let ending = self.ending.unwrap_or(Ending::Closed);
+                self.end(if transmitted { ending } else { Ending::Lost });
+                return true;
+            }
+            Phase::TlsReply => {
+                if !self.input.is_empty() {
+                    self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+                    self.close(None, Ending::Silent);
+                    return true;
+                }
+                if self.output.pending() == 0 {
+                    self.go(Step::TlsTransmitted);
+                    self.tell(Event::TlsHandover);
+                    return true;
+                }
+                false
+            }
+            // What the caller passes before the handshake is over came in clear.
+            Phase::TlsHandshake if !self.input.is_empty() => {
+                self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
+                self.close(None, Ending::Silent);
+                return true;
+            }
+            Phase::Content => self.receive(),
+            Phase::Sasl => self.read_sasl(),
+            phase if phase.reads_commands() => self.read_command(),
+            _ => false,
+        };
+        if moved {
+            return true;
+        }
+        let unread = !self.input.is_empty() || self.held.is_some();
+        let waits_for_caller = self.phase == Phase::Content && !self.content.batch_is_empty();
+        if self.eof && (self.broken || !unread) && !waits_for_caller {
+            self.lose();
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Takes a step that the table has. One that it has not is an error of this crate, which
+    /// changes nothing.
+    pub(super) fn go(&mut self, step: Step) {
+        match self.phase.after(step) {
+            Some(phase) => {
+                self.phase = phase;
+                self.since = self.now;
+            }
+            None => debug_assert!(false, "{step:?} in {:?}", self.phase),
+        }
+    }
+
+    /// Opens the question that the phase waits for.
+    pub(super) fn ask(&mut self) -> Token {
+        let token = self.tokens.issue();
+        self.asked = Some(Asked {
+            number: token.number(),
+            since: self.now,
+        });
+        token
+    }
+
+    /// Answers a command: behind the replies to recipients that are still open.
+    pub(super) fn reply(&mut self, reply: impl Into<Reply>) {
+        if self.recipients.is_empty() {
+            self.write(&reply.into());
+        } else {
+            self.recipients.push_back(Slot::Answered(reply.into()));
+        }
+    }
+
+    pub(super) fn write(&mut self, reply: &Reply) {
+        let enhanced = self.extended && self.config.offers.enhanced_status_codes;
+        reply.encode(enhanced, self.output.buffer());
+    }
+
+    pub(super) fn greet(&mut self) {
+        self.go(Step::Connected);
+        let config = Arc::clone(&self.config);
+        self.output.buffer().extend_from_slice(&config.greeting);
+    }
+
+    /// The peer broke a rule: answer, tell, count.
+    pub(super) fn fault(&mut self, error: PeerError, reply: impl Into<Reply>) {
+        self.tell(Event::PeerFault(error));
+        if error == PeerError::BadSequence && self.excused > 0 {
+            self.excused -= 1;
+            return self.reply(reply);
+        }
+        self.errors = self.errors.saturating_add(1);
+        if self.errors > self.config.limits.errors {
+            self.tell(Event::PeerFault(PeerError::TooManyErrors));
+            self.close(Some(standard::TOO_MANY_ERRORS.into()), Ending::Closed);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// A MAIL was refused: the rest of its group (RFC 2920 §3.1) is out of turn, and no error.
+    pub(super) fn excuse_group(&mut self) {
+        self.excused = self.config.limits.recipients.saturating_add(1);
+    }
+
+    /// Refuses what a question asked; 421 ends the session.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        if reply.code().get() == 421 {
+            self.close(Some(reply), Ending::Closed);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// What the key of a transaction is unique within, as things stand.
+    pub(super) fn scope(&self) -> Scope<'_> {
+        let identity = match (&self.peer.authenticated, &self.peer.tls_client) {
+            (Some(identity), _) => Identity::Authenticated(identity),
+            (None, Some(identity)) => Identity::TlsClient(identity),
+            (None, None) => Identity::Host {
+                name: &self.hello,
+                address: &self.peer.address,
+            },
+        };
+        Scope {
+            identity,
+            tls: self.peer.tls,
+        }
+    }
+
+    /// The record of the transaction as it stands, with its key.
+    pub(super) fn record(&mut self) -> Option<(TransactionKey, Box<Record>)> {
+        let key = self.transaction.key().cloned()?;
+        Some((key, self.transaction.snapshot()?))
+    }
+
+    /// Tells what to keep of a transaction that does not come to its end.
+    pub(super) fn interrupt(&mut self) {
+        let receiving = matches!(
+            self.phase,
+            Phase::Content
+                | Phase::DataAsked
+                | Phase::BurlAsked
+                | Phase::BetweenChunks
+                | Phase::Spoiled
+        );
+        if receiving {
+            if let Some((key, record)) = self.record() {
+                self.tell(Event::Interrupted { key, record });
+            }
+        }
+        if self.phase.in_transaction() {
+            self.tell(Event::TransactionEnded);
+        }
+    }
+
+    /// Ends the dialogue: the reply, if any, is the last, and nothing is read any more.
+    pub(super) fn close(&mut self, reply: Option<Reply>, ending: Ending) {
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+            return;
+        }
+        self.interrupt();
+        if let Some(reply) = reply {
+            self.write(&reply);
+        }
+        self.go(Step::Close);
+        self.ending = Some(ending);
+        self.forget();
+    }
+
+    /// The connection was lost: what is open gets no reply.
+    pub(super) fn lose(&mut self) {
+        if self.phase == Phase::Deciding && self.transaction.generation().is_none() {
+            self.ask_abandon();
+        }
+        self.interrupt();
+        self.end(Ending::Lost);
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.go(Step::Closed);
+        self.output.discard();
+        self.forget();
+        self.tell(Event::Finished(ending));
+    }
+
+    /// Nothing that was asked can be answered any more, nothing that came is read.
+    pub(super) fn forget(&mut self) {
+        self.asked = None;
+        self.aside = None;
+        self.abandon = None;
+        self.recipients.clear();
+        self.held = None;
+        self.input.clear();
+        self.drain = None;
+        self.content = Content::default();
+        self.lines = LineReader::new();
+    }
+
+    pub(super) fn ask_abandon(&mut self) {
+        let token = self.tokens.issue();
+        self.abandon = Some(Asked {
+            number: token.number(),
+            since: self.now,
+        });
+        let key = match self.transaction.generation() {
+            Some(_) => self.transaction.key().cloned(),
+            None => None,
+        };
+        self.tell(Event::Abandon(AbandonQuestion { token, key }));
+    }
+
+    pub(super) fn time_out(&mut self) {
+        match self.phase {
+            Phase::Closed => {}
+            Phase::Closing | Phase::TlsReply | Phase::TlsHandshake => {
+                self.tell(Event::PeerFault(PeerError::TimedOut));
+                self.end(Ending::Lost);
+            }
+            Phase::Content => self.content_time_out(),
+            Phase::Deciding | Phase::Awaiting if self.abandon.is_none() => self.ask_abandon(),
+            // Too late to stop it: any reply would promise too much.
+            Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
+            phase if phase.reads_commands() && self.waits_for_peer() => {
+                let silent = self.now >= self.since + self.config.timeouts.command;
+                let error = if self.drain_is_too_slow() {
+                    PeerError::TooSlow
+                } else if silent {
+                    PeerError::TimedOut
+                } else {
+                    return;
+                };
+                self.tell(Event::PeerFault(error));
+                self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+            }
+            Phase::Sasl => {
+                self.tell(Event::PeerFault(PeerError::TimedOut));
+                self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+            }
+            _ => self.close(Some(standard::NO_ANSWER.into()), Ending::Closed),
+        }
+    }
+
+    pub(super) fn waits_for_peer(&self) -> bool {
+        self.recipients.is_empty() && self.aside.is_none()
+    }
+}
