@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Cause, ClientScope, Content, Outcome, Sent, Stage, UnfinishedTransaction,
+    Cause, ClientScope, Content, InvalidTransaction, MissingExtension, Outcome, Sent, Stage,
+    UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{
     Answered, ChallengeAnswer, ClientConfig, ClientConfigBuilder, ClientSession, Connection,
     Ending, Event, Protocol, SendError, StoreQuestion, TlsOutcome, TlsPolicy,
 };
-use smtp_checkpoint::command::{MailLine, RcptLine};
+use smtp_checkpoint::command::{CommandLine, MailLine, RcptLine};
 use smtp_checkpoint::error::{PeerError, UsageError};
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::time::Timestamp;
@@ -36,6 +37,7 @@ struct Scene {
     held: Vec<StoreQuestion>,
     recipients: Vec<(usize, u16)>,
     finals: Vec<(usize, u16)>,
+    replies: Vec<u16>,
     ready: usize,
     stops: usize,
     faults: Vec<PeerError>,
@@ -63,6 +65,7 @@ impl Scene {
             held: Vec::new(),
             recipients: Vec::new(),
             finals: Vec::new(),
+            replies: Vec::new(),
             ready: 0,
             stops: 0,
             faults: Vec::new(),
@@ -98,6 +101,7 @@ impl Scene {
                     Event::Recipient { index, reply, .. } => {
                         self.recipients.push((index, reply.code().get()));
                     }
+                    Event::CommandReply(reply) => self.replies.push(reply.code().get()),
                     Event::FinalReply { index, reply } => {
                         self.finals.push((index, reply.code().get()));
                     }
@@ -1453,4 +1457,123 @@ fn an_unknown_outcome_of_plain_smtp_is_stored_as_such() {
         scene.greet("").send(&transaction);
         scene.c("MAIL FROM:<ned@ymir.claremont.edu>\r\n");
     }
+}
+
+fn by_url(octets: u64) -> UnfinishedTransaction {
+    let content = Content {
+        octets,
+        ..Content::measure(b"")
+    };
+    UnfinishedTransaction::builder(ned(), content)
+        .recipient(rcpt("mrose@dbc.mtview.ca.us"))
+        .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
+        .burl("imap://handset@host.example.com/outbox;uid=32")
+        .build()
+        .unwrap()
+}
+
+const BURL: &str = "BURL imap://handset@host.example.com/outbox;uid=32 LAST\r\n";
+
+/// The server fetches the content; the caller is asked for none, neither at a restart.
+#[test]
+fn burl_hands_the_url_through() {
+    let transaction = by_url(6135);
+    let mail = "MAIL FROM:<ned@ymir.claremont.edu> TRANSID=<12345@claremont.edu>\r\n";
+    let hello = "250-hi\r\n250-BURL imap\r\n250-CHUNKING\r\n250 CHECKPOINT";
+    let mut scene = Scene::with(config(), b"");
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s(hello)
+        .send(&transaction)
+        .c(mail)
+        .s("250 ok")
+        .c("RCPT TO:<mrose@dbc.mtview.ca.us>\r\n")
+        .s("250 ok")
+        .c(BURL);
+    assert_eq!(scene.lowest, None);
+    scene.smtp.handle_eof(NOW);
+    scene.run();
+    let Some(Outcome::Interrupted { transaction, .. }) = scene.outcome.take() else {
+        panic!("the reply is lost");
+    };
+    let loaded = UnfinishedTransaction::decode(&transaction.encode()).unwrap();
+    assert_eq!(loaded, *transaction);
+    assert_eq!(loaded.sent(), Sent::EndOfData);
+
+    // All of it is there: the reply is asked for.
+    let mut scene = Scene::with(config(), b"");
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s(hello)
+        .send(&loaded)
+        .c(mail)
+        .s("355 6135 is the transaction offset")
+        .c("BDAT 0 LAST\r\n")
+        .s("250 taken");
+    assert!(matches!(scene.outcome(), Outcome::Delivered { .. }));
+
+    // Part of it cannot be: RSET, and nobody can tell.
+    let mut scene = Scene::with(config(), b"");
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s(hello)
+        .send(&loaded)
+        .c(mail)
+        .s("355 10 is the transaction offset")
+        .c("RSET\r\n")
+        .s("250 ok");
+    assert!(matches!(scene.outcome(), Outcome::Unknown { .. }));
+}
+
+#[test]
+fn burl_needs_the_extension_and_a_url() {
+    let mut scene = Scene::with(config(), b"");
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250-hi\r\n250 CHUNKING");
+    let sent = scene.smtp.send(NOW, &by_url(1));
+    assert_eq!(
+        sent,
+        Err(SendError::Missing(MissingExtension::Burl)),
+        "next address"
+    );
+    for url in ["", "a b", "imap://h/\r\nRSET"] {
+        let transaction = UnfinishedTransaction::builder(ned(), Content::measure(b""))
+            .recipient(rcpt("a@b"))
+            .burl(url)
+            .build();
+        assert_eq!(transaction, Err(InvalidTransaction::Url), "{url:?}");
+    }
+}
+
+#[test]
+fn commands_of_the_callers_own() {
+    let mut scene = Scene::with(config(), b"");
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250 hi");
+    let own = CommandLine::other("XCLIENT", Some(b"NAME=a")).unwrap();
+    scene.smtp.own_command(NOW, &own).unwrap();
+    assert_eq!(
+        scene.smtp.own_command(NOW, &own),
+        Err(UsageError::OutOfTurn)
+    );
+    assert_eq!(scene.smtp.quit(NOW), Err(UsageError::OutOfTurn));
+    scene.c("XCLIENT NAME=a\r\n").s("550 no");
+    assert_eq!(scene.replies, [550]);
+    // What would change what the session knows has a method of its own.
+    assert_eq!(
+        scene.smtp.own_command(NOW, &CommandLine::starttls()),
+        Err(UsageError::OutOfTurn)
+    );
+    scene.smtp.own_command(NOW, &CommandLine::noop()).unwrap();
+    scene.c("NOOP\r\n").s("250 ok");
+    assert_eq!(scene.replies, [550, 250]);
+    scene.smtp.quit(NOW).unwrap();
+    scene.c("QUIT\r\n");
 }

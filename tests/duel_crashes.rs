@@ -1,5 +1,6 @@
 //! The server dies at every call of its store, the client at every call of its journal, syncs
 //! fail: delivered once, with the same octets.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;

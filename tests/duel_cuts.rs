@@ -1,4 +1,5 @@
 //! Cut at every octet of the wire, in both directions: delivered once, with the same octets.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;

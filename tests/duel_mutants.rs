@@ -1,5 +1,6 @@
 //! A store that breaks a rule of the contract is caught: each mutant loses, doubles or alters a
 //! message somewhere, and the tests see it.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;

@@ -1,4 +1,5 @@
 //! The order of draining changes nothing; long runs of many messages with faults of all kinds.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;

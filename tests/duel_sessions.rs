@@ -1,5 +1,6 @@
 //! Two live sessions, or two hosts, on one key in every interleaving of their steps; decisions
 //! that outlive their session.
+#![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod duel;

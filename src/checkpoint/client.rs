@@ -29,6 +29,7 @@ use core::time::Duration;
 use thiserror::Error;
 
 use super::plan::{ContentCommand, Used};
+use super::stored::is_url;
 use crate::command::{Body, MailLine, RcptLine};
 use crate::envelope::Envelope;
 use crate::reply::Reply;
@@ -83,7 +84,7 @@ impl Content {
     pub fn size(&self, command: ContentCommand) -> u64 {
         match command {
             ContentCommand::Data if self.unfinished_last_line => self.octets.saturating_add(2),
-            ContentCommand::Data | ContentCommand::Bdat => self.octets,
+            ContentCommand::Data | ContentCommand::Bdat | ContentCommand::Burl => self.octets,
         }
     }
 }
@@ -180,6 +181,9 @@ pub enum InvalidTransaction {
     /// BINARYMIME goes with BDAT only (RFC 3030 §3).
     #[error("BINARYMIME needs BDAT")]
     BinaryMimeWithoutBdat,
+    /// A URL that cannot be written (RFC 4468 §3.2).
+    #[error("not a URL that BURL can carry")]
+    Url,
 }
 
 /// A transaction of the client, from before its MAIL to its outcome.
@@ -193,6 +197,8 @@ pub struct UnfinishedTransaction {
     pub(super) envelope: Envelope,
     pub(super) content: Content,
     pub(super) wanted: ContentCommand,
+    /// Of BURL; empty otherwise.
+    pub(super) url: Vec<u8>,
     pub(super) used: Option<Used>,
     pub(super) sent: Sent,
     pub(super) attempts: u32,
@@ -213,6 +219,7 @@ pub struct UnfinishedTransactionBuilder {
     transid: Option<TransId>,
     lmtp: bool,
     wanted: ContentCommand,
+    url: Vec<u8>,
     began: u64,
 }
 
@@ -233,6 +240,15 @@ impl UnfinishedTransactionBuilder {
     /// Asks for BDAT where CHUNKING is offered; else DATA is used (RFC 3030 §2).
     pub fn bdat(mut self) -> Self {
         self.wanted = ContentCommand::Bdat;
+        self
+    }
+
+    /// Sends a URL in place of the content: the server fetches it, and the caller is asked for
+    /// none. The size of the content has to be that of what the URL stands for. Where BURL is not
+    /// offered, the transaction cannot be sent (RFC 4468 §3.2).
+    pub fn burl(mut self, url: impl Into<Vec<u8>>) -> Self {
+        self.wanted = ContentCommand::Burl;
+        self.url = url.into();
         self
     }
 
@@ -273,8 +289,14 @@ impl UnfinishedTransactionBuilder {
         {
             return Err(E::TransIdTooLong);
         }
-        if mail.mail().body == Some(Body::BinaryMime) && self.wanted != ContentCommand::Bdat {
+        if mail.mail().body == Some(Body::BinaryMime) && self.wanted == ContentCommand::Data {
             return Err(E::BinaryMimeWithoutBdat);
+        }
+        if self.wanted == ContentCommand::Burl && !is_url(&self.url) {
+            return Err(E::Url);
+        }
+        if self.url.len() > MAX_LINE - ADDED {
+            return Err(E::LineTooLong);
         }
         if mail.as_bytes().len() > MAX_LINE - ADDED
             || self
@@ -298,6 +320,10 @@ impl UnfinishedTransactionBuilder {
             lmtp: self.lmtp,
             envelope,
             content: self.content,
+            url: match self.wanted {
+                ContentCommand::Burl => self.url,
+                ContentCommand::Data | ContentCommand::Bdat => Vec::new(),
+            },
             wanted: self.wanted,
             used: None,
             sent: Sent::Nothing,
@@ -322,6 +348,7 @@ impl UnfinishedTransaction {
             transid: None,
             lmtp: false,
             wanted: ContentCommand::Data,
+            url: Vec::new(),
             began: 0,
         }
     }
@@ -330,6 +357,12 @@ impl UnfinishedTransaction {
     #[must_use]
     pub fn transid(&self) -> Option<TransId> {
         self.transid
+    }
+
+    /// The URL of BURL; `None` where the content is sent.
+    #[must_use]
+    pub fn url(&self) -> Option<&[u8]> {
+        (self.wanted == ContentCommand::Burl).then_some(&self.url)
     }
 
     /// MAIL, without SIZE and TRANSID, and every RCPT, with the replies that are held.
@@ -455,6 +488,7 @@ impl UnfinishedTransaction {
             envelope,
             content,
             wanted: self.wanted,
+            url: self.url.clone(),
             used: None,
             sent: Sent::Nothing,
             attempts: 0,

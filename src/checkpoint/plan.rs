@@ -18,6 +18,8 @@ pub enum ContentCommand {
     Data,
     /// BDAT (RFC 3030 §2).
     Bdat,
+    /// BURL with one URL that is the whole message: the server fetches it (RFC 4468).
+    Burl,
 }
 
 /// An extension that a transaction needs and a server does not offer.
@@ -27,6 +29,9 @@ pub enum MissingExtension {
     /// CHUNKING.
     #[error("CHUNKING is not offered")]
     Chunking,
+    /// BURL.
+    #[error("BURL is not offered")]
+    Burl,
     /// BINARYMIME.
     #[error("BINARYMIME is not offered")]
     BinaryMime,
@@ -92,8 +97,10 @@ impl Used {
             });
         Ok(Self {
             command: match transaction.wanted() {
+                ContentCommand::Burl if offered.burl().is_none() => return Err(E::Burl),
+                ContentCommand::Burl => ContentCommand::Burl,
                 ContentCommand::Bdat if offered.chunking() => ContentCommand::Bdat,
-                _ => ContentCommand::Data,
+                ContentCommand::Bdat | ContentCommand::Data => ContentCommand::Data,
             },
             transid: transaction.transid().is_some() && offered.checkpoint(),
             body,
@@ -131,6 +138,9 @@ impl Used {
         }
         if self.auth && offered.auth().next().is_none() {
             return Err(E::Auth);
+        }
+        if self.command == ContentCommand::Burl && offered.burl().is_none() {
+            return Err(E::Burl);
         }
         Ok(self)
     }
@@ -196,17 +206,19 @@ impl Used {
             | u8::from(self.body) << 2
             | u8::from(self.dsn) << 3
             | u8::from(self.auth) << 4
+            | u8::from(self.command == ContentCommand::Burl) << 5
     }
 
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
-        if bits & 0xe0 != 0x80 {
+        if bits & 0xc0 != 0x80 {
             return None;
         }
         Some(Self {
-            command: if bits & 1 != 0 {
-                ContentCommand::Bdat
-            } else {
-                ContentCommand::Data
+            command: match (bits & 1 != 0, bits & 0x20 != 0) {
+                (false, false) => ContentCommand::Data,
+                (true, false) => ContentCommand::Bdat,
+                (false, true) => ContentCommand::Burl,
+                (true, true) => return None,
             },
             transid: bits & 2 != 0,
             body: bits & 4 != 0,
@@ -315,6 +327,6 @@ mod tests {
             assert_eq!(used.to_bits(), bits);
             count += 1;
         }
-        assert_eq!(count, 32);
+        assert_eq!(count, 48);
     }
 }

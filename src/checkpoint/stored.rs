@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::client::{ClientScope, Content, Sent, Server, UnfinishedTransaction};
 use super::plan::{ContentCommand, Used};
+use crate::command::{Burl, CommandLine};
 use crate::encoding::{Reader, Writer};
 use crate::envelope::Envelope;
 use crate::error::DecodeError;
@@ -11,6 +12,11 @@ use crate::transid::TransId;
 
 pub(super) const KIND: [u8; 3] = *b"UNF";
 pub(super) const VERSION: u8 = 1;
+
+/// Whether a BURL command can be written with it.
+pub(super) fn is_url(url: &[u8]) -> bool {
+    CommandLine::burl(Burl { url, last: true }).is_ok()
+}
 
 impl UnfinishedTransaction {
     /// The versioned byte encoding.
@@ -28,7 +34,12 @@ impl UnfinishedTransaction {
             .u64(self.content.octets)
             .flag(self.content.unfinished_last_line)
             .octets(&self.content.fingerprint)
-            .flag(self.wanted == ContentCommand::Bdat)
+            .u8(match self.wanted {
+                ContentCommand::Data => 0,
+                ContentCommand::Bdat => 1,
+                ContentCommand::Burl => 2,
+            })
+            .octets(&self.url)
             .u8(self.used.map_or(0, Used::to_bits))
             .u8(match self.sent {
                 Sent::Nothing => 0,
@@ -73,11 +84,16 @@ impl UnfinishedTransaction {
             unfinished_last_line: reader.flag()?,
             fingerprint: reader.octets()?.to_vec(),
         };
-        let wanted = if reader.flag()? {
-            ContentCommand::Bdat
-        } else {
-            ContentCommand::Data
+        let wanted = match reader.u8()? {
+            0 => ContentCommand::Data,
+            1 => ContentCommand::Bdat,
+            2 => ContentCommand::Burl,
+            _ => return Err(damaged),
         };
+        let url = reader.octets()?.to_vec();
+        if (wanted == ContentCommand::Burl) != is_url(&url) {
+            return Err(damaged);
+        }
         let used = match reader.u8()? {
             0 => None,
             bits => Some(Used::from_bits(bits).ok_or(damaged)?),
@@ -125,6 +141,7 @@ impl UnfinishedTransaction {
             envelope,
             content,
             wanted,
+            url,
             used,
             sent,
             attempts,

@@ -142,7 +142,8 @@ impl Attempt {
     pub(super) fn begin_encoder(&mut self, policy: FaultPolicy) {
         self.encoder = match self.used.command {
             ContentCommand::Data => Encoder::Dot(DotEncoder::new().with_policy(policy)),
-            ContentCommand::Bdat => Encoder::Chunks {
+            // Nothing passes through the session with BURL.
+            ContentCommand::Bdat | ContentCommand::Burl => Encoder::Chunks {
                 checker: (!self.is_binary()).then(ContentChecker::new),
                 chunk: BytesMut::new(),
             },

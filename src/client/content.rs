@@ -7,7 +7,7 @@ use super::event::{Ending, Event};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
 use crate::checkpoint::{Cause, ContentCommand, Sent};
-use crate::command::{Bdat, CommandLine};
+use crate::command::{Bdat, Burl, CommandLine};
 use crate::dot::{ContentChecker, DotEncoder};
 use crate::error::UsageError;
 use crate::offset::OctetOffset;
@@ -160,9 +160,19 @@ impl ClientSession {
             // The empty data command: it asks for the reply that the server retained.
             let end: &[u8] = match attempt.used.command {
                 ContentCommand::Data => b".\r\n",
-                ContentCommand::Bdat => b"BDAT 0 LAST\r\n",
+                ContentCommand::Bdat | ContentCommand::Burl => b"BDAT 0 LAST\r\n",
             };
             self.output.buffer().extend_from_slice(end);
+            self.ended(now);
+        } else if attempt.used.command == ContentCommand::Burl {
+            let url = attempt.transaction.url().unwrap_or_default();
+            let Ok(line) = CommandLine::burl(Burl { url, last: true }) else {
+                // Checked when the transaction was built.
+                return self.interrupt(Cause::Content, Ending::Abandoned);
+            };
+            let buffer = self.output.buffer();
+            buffer.extend_from_slice(line.as_bytes());
+            buffer.extend_from_slice(b"\r\n");
             self.ended(now);
         } else if !attempt.asked {
             self.ask_content(0);

@@ -69,6 +69,9 @@ pub enum Event {
     },
     /// No more content is wanted: the server said no, or the attempt is over.
     StopContent,
+    /// The reply to a command of your own
+    /// ([`own_command`](super::ClientSession::own_command)).
+    CommandReply(Reply),
     /// What became of the attempt. Store it, then call
     /// [`outcome_stored`](super::ClientSession::outcome_stored), also where
     /// [`Finished`](Self::Finished) stands behind it. [`Ready`](Self::Ready) does not always

@@ -89,7 +89,7 @@ pub use event::{
 };
 
 use crate::checkpoint::{Cause, ClientScope, Server, UnfinishedTransaction};
-use crate::command::{BuildError, CommandLine, base64};
+use crate::command::{BuildError, Command, CommandLine, base64};
 use crate::ehlo::Capabilities;
 use crate::error::{PeerError, UsageError};
 use crate::output::{Output, Position};
@@ -253,6 +253,8 @@ enum Expect {
     /// The end of the data that was never begun, because no recipient was accepted.
     LoneDot,
     Reset,
+    /// A command of the caller's own.
+    Own,
     Quit,
 }
 
@@ -497,6 +499,30 @@ impl ClientSession {
         Ok(())
     }
 
+    /// Sends a command that the session does not know, or NOOP or VRFY. Its reply comes with
+    /// [`Event::CommandReply`], and nothing else is sent before.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::OutOfTurn`] unless the session [is ready](Self::is_ready), and for commands
+    /// that would change what the session knows: those have methods of their own.
+    pub fn own_command(&mut self, now: Timestamp, command: &CommandLine) -> Result<(), UsageError> {
+        let harmless = matches!(
+            Command::parse(command.as_bytes()),
+            Ok(Command::Noop(_)
+                | Command::Vrfy(_)
+                | Command::Expn(_)
+                | Command::Help(_)
+                | Command::Unknown(_))
+        );
+        if self.phase != Phase::Ready || !harmless {
+            return Err(UsageError::OutOfTurn);
+        }
+        self.step(Step::Ask);
+        self.command(now, command.as_bytes(), Expect::Own);
+        Ok(())
+    }
+
     /// Gives up: the transport is to be closed as it is, without QUIT. A transaction under way is
     /// interrupted.
     pub fn abandon(&mut self, _now: Timestamp) {
@@ -532,6 +558,7 @@ impl ClientSession {
                 | Expect::StartTls
                 | Expect::Sasl
                 | Expect::Reset
+                | Expect::Own
                 | Expect::Quit => timeouts.command,
             },
         };

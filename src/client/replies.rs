@@ -52,6 +52,10 @@ impl ClientSession {
             Expect::Final(index) => self.on_final(now, index, reply),
             Expect::LoneDot => self.on_lone_dot(now),
             Expect::Reset => self.on_reset(now, reply),
+            Expect::Own => {
+                self.step(Step::Ready);
+                self.events.push_back(Event::CommandReply(reply));
+            }
             Expect::Quit => self.close(self.ending),
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Phase {
     TlsHandshake,
     /// Between transactions.
     Ready,
+    /// The reply to a command of the caller's own is awaited.
+    Asking,
     /// The reply to AUTH, or to a SASL response, is awaited.
     Sasl,
     /// A challenge is open.
@@ -77,6 +79,8 @@ pub(super) enum Step {
     StartTls,
     /// It was accepted.
     TlsAccepted,
+    /// A command of the caller's own is sent.
+    Ask,
     /// AUTH or a SASL response is sent.
     Sasl,
     /// A challenge came.
@@ -121,6 +125,8 @@ impl Phase {
             (P::StartTls, S::TlsAccepted) => P::TlsHandshake,
             (P::Hello | P::StartTls, S::Ready) => P::Ready,
 
+            (P::Ready, S::Ask) => P::Asking,
+            (P::Asking, S::Ready) => P::Ready,
             (P::Ready | P::SaslAsked, S::Sasl) => P::Sasl,
             (P::Sasl, S::Challenge) => P::SaslAsked,
             (P::Sasl, S::Ready) => P::Ready,
@@ -178,11 +184,12 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 18] = [
+    const STEPS: [Step; 19] = [
         Step::Hello,
         Step::Ready,
         Step::StartTls,
         Step::TlsAccepted,
+        Step::Ask,
         Step::Sasl,
         Step::Challenge,
         Step::Send,
@@ -224,7 +231,7 @@ mod tests {
             }
             at += 1;
         }
-        assert_eq!(reached.len(), 19);
+        assert_eq!(reached.len(), 20);
     }
 
     #[test]

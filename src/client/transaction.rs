@@ -261,6 +261,9 @@ impl ClientSession {
                 self.ask_content(lookbehind);
                 self.begin_envelope(now);
             }
+            // The server fetches all of it or nothing (RFC 4468 §3.2).
+            ContentCommand::Burl if at == 0 => self.begin_envelope(now),
+            ContentCommand::Burl => self.refuse_offset(now, offset),
             ContentCommand::Data if at == 0 => {
                 attempt.begin_encoder(policy);
                 self.ask_content(0);

@@ -583,6 +583,7 @@ impl Real {
             }
             Event::PeerFault(PeerError::ConnectionLost)
             | Event::Recipient { .. }
+            | Event::FinalReply { .. }
             | Event::Rejected(_)
             | Event::StopContent => {}
             other => panic!("{other:?}"),
