@@ -28,6 +28,11 @@
 //! message that is never interrupted there is one claim at MAIL, in memory, and no write before
 //! the commit.
 //!
+//! What that costs, with the file store of the examples (`cargo bench --bench store_cost`, one run
+//! on a shared Linux machine): 4 syncs and 2 writes for a message, with a record as without; the
+//! time with a record was 0.96 times that of a plain spool for 2,000 octets, 1.00 for 50,000 and
+//! 1.08 for 1,000,000, which is within the noise of that machine.
+//!
 //! What a crash may lose, and what then happens:
 //!
 //! | crash | found at the restart | the client sends |
