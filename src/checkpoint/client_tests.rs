@@ -1,3 +1,5 @@
+//! The unfinished transaction: what is stored and loaded, and what it decides.
+
 use super::*;
 use crate::checkpoint::stored::{KIND, VERSION};
 use crate::command::MailLine;

@@ -429,15 +429,21 @@ impl FileStore {
         self.disk.sync_folder(&self.folders.incoming)
     }
 
-    /// Discards what is held under a key, if the generation still holds it.
+    /// Discards what is held under a key, if the generation still holds it and it is what the
+    /// advice is about. What cannot be read stays.
     pub fn discard(&self, discard: &Discard) {
         let key = KeyHash::of(&discard.key);
         let mut index = self.lock();
-        let Some(entry) = index.current(key, discard.generation) else {
+        let idle = index
+            .current(key, discard.generation)
+            .is_some_and(|entry| entry.running.is_none());
+        if !idle {
+            return;
+        }
+        let Ok(Some(record)) = self.read_held(&mut index, key) else {
             return;
         };
-        let of_use = matches!(entry.held(), Held::Delivered(_) | Held::Unclear);
-        if entry.running.is_none() && !of_use {
+        if discard.applies_to(&record) {
             let before = index.set_held(key, Held::Nothing);
             self.remove_held(&index, key, &before, None);
         }
