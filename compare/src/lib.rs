@@ -1,0 +1,1 @@
+//! Other SMTP crates beside this one: what each reads, and how fast.

@@ -1,0 +1,1 @@
+//! The restart protocol as a model, checked in every state.
