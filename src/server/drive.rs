@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::event::{AbandonQuestion, Ending, Event};
+use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
 use super::{Asked, Content, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
@@ -59,6 +59,9 @@ impl ServerSession {
             }
             Phase::Content => self.receive(),
             Phase::Sasl => self.read_sasl(),
+            Phase::Deciding | Phase::Awaiting | Phase::BurlAsked if self.reads_answer() => {
+                self.read_command()
+            }
             phase if phase.reads_commands() => self.read_command(),
             _ => false,
         };
@@ -197,6 +200,7 @@ impl ServerSession {
         if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return;
         }
+        self.leave_decision();
         self.interrupt();
         if let Some(reply) = reply {
             self.write(&reply);
@@ -208,9 +212,7 @@ impl ServerSession {
 
     /// The connection was lost: what is open gets no reply.
     pub(super) fn lose(&mut self) {
-        if self.phase == Phase::Deciding && self.transaction.generation().is_none() {
-            self.ask_abandon();
-        }
+        self.leave_decision();
         self.interrupt();
         self.end(Ending::Lost);
     }
@@ -219,6 +221,7 @@ impl ServerSession {
         self.go(Step::Closed);
         self.output.discard();
         self.forget();
+        self.tell_not_taken_back();
         self.tell(Event::Finished(ending));
     }
 
@@ -233,19 +236,23 @@ impl ServerSession {
         self.drain = None;
         self.content = Content::default();
         self.lines = LineReader::new();
+        self.forget_decision();
     }
 
-    pub(super) fn ask_abandon(&mut self) {
+    pub(super) fn ask_abandon(&mut self, reason: AbandonReason) {
         let token = self.tokens.issue();
         self.abandon = Some(Asked {
             number: token.number(),
             since: self.now,
         });
-        let key = match self.transaction.generation() {
-            Some(_) => self.transaction.key().cloned(),
-            None => None,
-        };
-        self.tell(Event::Abandon(AbandonQuestion { token, key }));
+        let generation = self.transaction.generation();
+        let key = generation.and_then(|_| self.transaction.key().cloned());
+        self.tell(Event::Abandon(AbandonQuestion {
+            token,
+            key,
+            generation,
+            reason,
+        }));
     }
 
     pub(super) fn time_out(&mut self) {
@@ -256,9 +263,8 @@ impl ServerSession {
                 self.end(Ending::Lost);
             }
             Phase::Content => self.content_time_out(),
-            Phase::Deciding | Phase::Awaiting if self.abandon.is_none() => self.ask_abandon(),
-            // Too late to stop it: any reply would promise too much.
-            Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
+            Phase::Deciding | Phase::Awaiting => self.decision_time_out(),
+            Phase::BurlAsked if self.may_take_long() => self.decision_time_out(),
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 let silent = self.now >= self.since + self.config.timeouts.command;
                 let error = if self.drain_is_too_slow() {
