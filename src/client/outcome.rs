@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 
 impl ClientSession {
     pub(super) fn on_final(&mut self, now: Timestamp, index: usize, reply: Reply) {
+        let Some(reply) = self.final_under_rdlv(now, reply) else {
+            return;
+        };
         let is_last = self.owed.is_empty();
         let Some(attempt) = &mut self.attempt else {
             return;
@@ -54,6 +57,9 @@ impl ClientSession {
         let Some(attempt) = &self.attempt else {
             return;
         };
+        if attempt.repeat.is_some() {
+            return self.repeat_without_rdlv(now);
+        }
         let stage = attempt.declined.as_ref().map(|(stage, _)| *stage);
         let held = attempt.restart;
         let Some(outcome) = self.declined() else {
@@ -63,7 +69,7 @@ impl ClientSession {
             // The server has no transaction open.
             Some(Stage::Mail) => self.conclude(now, outcome, true),
             // It has one, and nothing in it.
-            Some(Stage::Data) | None if !held => self.reset(now, outcome),
+            Some(Stage::Rdlv | Stage::Data) | None if !held => self.reset(now, outcome),
             // RSET would discard what the server holds (CP-16).
             _ => self.conclude(now, outcome, false),
         }
@@ -110,7 +116,7 @@ impl ClientSession {
 
     /// The attempt ended without a decision.
     pub(super) fn undecided(&mut self, cause: Cause) -> Option<Outcome> {
-        let max_attempts = self.config.max_attempts;
+        let max_attempts = self.config.restart.attempts;
         let (transaction, plain_end) = self.settle()?;
         let given_up =
             transaction.sent() == Sent::EndOfData && transaction.attempts() >= max_attempts;
@@ -120,6 +126,13 @@ impl ClientSession {
         } else {
             Outcome::Interrupted { cause, transaction }
         })
+    }
+
+    /// The caller gave the message up, and nothing says what became of it.
+    pub(super) fn unknown(&mut self, cause: Cause) -> Option<Outcome> {
+        let (transaction, _) = self.settle()?;
+        let transaction = Box::new(transaction);
+        Some(Outcome::Unknown { cause, transaction })
     }
 
     /// This TRANSID leads nowhere.
@@ -189,14 +202,14 @@ impl ClientSession {
         self.tell(outcome);
     }
 
-    fn tell(&mut self, outcome: Outcome) {
+    pub(super) fn tell(&mut self, outcome: Outcome) {
         self.stop_content();
         self.attempt = None;
         self.open = None;
         self.events.push_back(Event::Done(outcome));
     }
 
-    fn stop_content(&mut self) {
+    pub(super) fn stop_content(&mut self) {
         if let Some(attempt) = &mut self.attempt {
             if attempt.asked && !attempt.finished {
                 attempt.finished = true;
@@ -234,6 +247,13 @@ impl ClientSession {
     fn pending_outcome(&mut self, cause: Cause) -> Option<Outcome> {
         if !self.phase.in_transaction() {
             return None;
+        }
+        let unanswered = matches!(cause, Cause::Lost | Cause::TimedOut | Cause::Abandoned);
+        match self.phase {
+            Phase::Detaching if unanswered => return self.undecided(Cause::DetachUnanswered),
+            Phase::Aborting if unanswered => return self.unknown(Cause::AbortUnanswered),
+            Phase::Aborting => return self.unknown(cause),
+            _ => {}
         }
         let is_over = self.phase == Phase::Draining;
         let attempt = self.attempt.as_mut()?;
