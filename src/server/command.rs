@@ -406,8 +406,9 @@ impl ServerSession {
         let told = self.offset_is_told && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
-            // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
-            || (matches!(command, DataCommand::Chunk { .. }) && !told)
+            // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
+            // (CP-20): at the offset it would stand there twice.
+            || (command != DataCommand::Data && !told)
             // RFC 3030 §3: binary content has no lines that DATA could carry.
             // An empty data command, for a complete message, may be of either kind.
             || (command == DataCommand::Data && binary && !self.transaction.is_complete());
