@@ -52,7 +52,9 @@ impl ServerSession {
         let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {
-            Ok(Command::Rcpt(_)) => self.recipients.len() >= self.config.limits.open_questions,
+            Ok(Command::Rcpt(_)) => {
+                self.recipients.len() >= self.config.limits.open_questions.max(1)
+            }
             _ => !self.recipients.is_empty(),
         };
         if waits {
@@ -77,9 +79,10 @@ impl ServerSession {
         let checkpoint = self.config.offers.checkpoint && self.extended;
         match error {
             // What was not offered is unknown, however it is written.
-            CommandError::TransId | CommandError::TransOff | CommandError::TransOffAlone
-                if !checkpoint =>
-            {
+            CommandError::TransOff | CommandError::TransOffAlone => {
+                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+            }
+            CommandError::TransId if !checkpoint => {
                 return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
             }
             _ if is_unoffered(line) => {
@@ -447,12 +450,12 @@ impl ServerSession {
             {
                 if self.count_idle() {
                     self.tell(Event::PeerFault(PeerError::BadSequence));
-                    self.reply(standard::NO_VALID_RECIPIENTS);
+                    self.reply(self.no_recipients(&command));
                 }
                 return;
             }
             DataOutcome::NoRecipients => {
-                let refusal = (PeerError::BadSequence, standard::NO_VALID_RECIPIENTS);
+                let refusal = (PeerError::BadSequence, self.no_recipients(&command));
                 return self.refuse_data_command(&command, refusal);
             }
         };
@@ -468,6 +471,14 @@ impl ServerSession {
             self.tell(Event::Data(DataQuestion { token, claim }));
         } else {
             self.begin_content();
+        }
+    }
+
+    fn no_recipients(&self, command: &DataCommand) -> StaticReply {
+        match (self.config.protocol, command) {
+            // RFC 2033 §4.2: DATA without a recipient has to be 503.
+            (Protocol::Lmtp, DataCommand::Data) => LMTP_NO_RECIPIENTS,
+            _ => standard::NO_VALID_RECIPIENTS,
         }
     }
 
@@ -648,6 +659,7 @@ const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Stati
     standard::TRANSACTION_FAILED
 }
 
+const LMTP_NO_RECIPIENTS: StaticReply = fixed(503, (5, 5, 1), "No valid recipients");
 const HELP: StaticReply = fixed(214, (2, 0, 0), "See RFC 5321 and RFC 1845");
 const NON_ASCII_SENDER: StaticReply = fixed(550, (5, 6, 7), "Non-ASCII sender needs SMTPUTF8");
 const NON_ASCII_RECIPIENT: StaticReply =
