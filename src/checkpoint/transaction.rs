@@ -451,6 +451,10 @@ impl Transaction {
     }
 
     /// A data command came: DATA, a BDAT chunk, or BURL.
+    ///
+    /// What this cannot know: a chunk or a URL that came before the 355 was transmitted is of a
+    /// client that does not know the offset, and is meant for the start of the message. Drain it
+    /// and answer 503 without calling this.
     pub fn data(&mut self, transfer: Transfer) -> DataOutcome {
         if self.envelope.accepted().next().is_none() {
             return DataOutcome::NoRecipients;

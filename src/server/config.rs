@@ -14,7 +14,7 @@ use crate::ehlo::{EhloBuildError, EhloBuilder, SizeOffer};
 use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::rdlv;
-use crate::reply::{Reply, ReplyCode, StaticReply, standard};
+use crate::reply::{Reply, ReplyCode, Severity, StaticReply, standard};
 
 /// How long a session waits. RFC 5321 §4.5.3.2.7 asks for at least five minutes for commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,10 @@ pub enum ConfigError {
     /// AUTH is required and no mechanism is offered, or TLS is required and not offered.
     #[error("required but not offered")]
     RequiredNotOffered,
+    /// The reply to faulty content is not 4yz or 5yz, or is 421: the client would take the message
+    /// for delivered, or wait for the end of the connection.
+    #[error("the reply to faulty content is no refusal")]
+    FaultReply,
 }
 
 /// The configuration of a server. See [`ServerConfig::builder`].
@@ -303,7 +307,7 @@ impl ServerConfigBuilder {
         /// Asks [`Event::Data`](super::Event::Data) also where no record is kept.
         ask_data => ask_data;
         /// Asks [`Event::Command`](super::Event::Command) for commands that the session does not
-        /// know, and for VRFY and EXPN, in place of its own replies.
+        /// know, and for VRFY, EXPN and HELP, in place of its own replies.
         ask_commands => ask_commands;
     }
 
@@ -392,7 +396,7 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// The final reply to content that the policy refuses: 550 5.6.0 by default.
+    /// The final reply to content that the policy refuses, 4yz or 5yz: 550 5.6.0 by default.
     pub fn fault_reply(mut self, reply: impl Into<Reply>) -> Self {
         self.fault_reply = reply.into();
         self
@@ -458,6 +462,13 @@ impl ServerConfigBuilder {
         }
         if (self.require_tls && !offers.starttls) || (self.require_auth && offers.auth.is_empty()) {
             return Err(ConfigError::RequiredNotOffered);
+        }
+        let refuses = matches!(
+            self.fault_reply.severity(),
+            Severity::TransientFailure | Severity::PermanentFailure
+        );
+        if !refuses || self.fault_reply.code() == ReplyCode::SERVICE_NOT_AVAILABLE {
+            return Err(ConfigError::FaultReply);
         }
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let one_line = |code: ReplyCode, line: &str| {
