@@ -202,12 +202,7 @@ impl FileStore {
     }
 
     /// The decision goes on, and from here on it is the server's.
-    fn own(
-        &self,
-        index: &mut Index,
-        subject: &Detaching,
-        prepared: &Path,
-    ) -> io::Result<Detached> {
+    fn own(&self, index: &mut Index, subject: &Detaching, prepared: &Path) -> io::Result<Detached> {
         let Detaching {
             key,
             owner,
