@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use smtp_checkpoint::checkpoint::{
-    Address, ClientScope, NextStep, Outcome, Reconnect, Server, UnfinishedTransaction,
+    Address, Cause, ClientScope, NextStep, Outcome, Reconnect, Server, Stage, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{ClientConfig, Ending, RecipientVerdict};
 use smtp_checkpoint::command::{Body, ForwardPath, MailLine, Mailbox, RcptLine, ReversePath};
@@ -310,7 +310,9 @@ impl Delivery for Courier<'_> {
             }
             Outcome::StartOver { .. } => self.entry.transaction = None,
             // As every MTA does it: better twice than not at all (RFC 1047).
-            Outcome::Unknown { .. } if self.entry.transaction.as_ref().is_some_and(is_plain) => {
+            Outcome::Unknown { cause, .. }
+                if !is_given_up(cause) && self.entry.transaction.as_ref().is_some_and(is_plain) =>
+            {
                 self.entry.transaction = None;
             }
             // What was stored before the data stays: it knows the most.
@@ -338,6 +340,14 @@ impl Delivery for Courier<'_> {
 /// Whether the transaction was sent to a server without CHECKPOINT: it cannot be asked about.
 fn is_plain(transaction: &UnfinishedTransaction) -> bool {
     transaction.used().is_some_and(|used| !used.transid)
+}
+
+/// Whether RSET in answer to a 120 came before: somebody wants the message not to be delivered.
+fn is_given_up(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::AbortUnanswered | Cause::Answered(Stage::Reset, _)
+    )
 }
 
 fn is_broken(attempt: &Attempt) -> bool {

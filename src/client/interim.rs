@@ -129,16 +129,20 @@ impl ClientSession {
     pub(super) fn final_under_rdlv(&mut self, now: Timestamp, reply: Reply) -> Option<Reply> {
         let attempt = self.attempt.as_mut()?;
         if let Some(again) = &mut attempt.repeat {
-            if reply.code() == again.reply.code() {
-                self.drained(now);
-                return None;
+            // LMTP: the next of several replies.
+            match reply.severity() {
+                _ if reply.code() == again.reply.code() => self.drained(now),
+                Severity::Preliminary | Severity::Intermediate => {
+                    self.fail(PeerError::UnexpectedReply);
+                }
+                // Not all were answered 520. Nobody who was not may get it twice.
+                _ => {
+                    attempt.repeat = None;
+                    attempt.declined = Some((Stage::EndOfData, reply.compact()));
+                    self.step(Step::Drain);
+                    self.drained(now);
+                }
             }
-            // LMTP: not all were answered 520. Nobody who was not may get it twice.
-            attempt.repeat = None;
-            attempt.sent = Sent::EndOfData;
-            attempt.declined = Some((Stage::EndOfData, reply.compact()));
-            self.step(Step::Drain);
-            self.drained(now);
             return None;
         }
         let Some(rdlv) = &mut attempt.rdlv else {
@@ -181,8 +185,6 @@ impl ClientSession {
         let Some(rdlv) = attempt.rdlv.take() else {
             return;
         };
-        attempt.sent = attempt.sent.min(Sent::Data);
-        attempt.end = None;
         let stop = rdlv.request.otherwise == WithoutRdlv::Stop;
         attempt.repeat = Some(Again {
             repeat,
@@ -204,6 +206,8 @@ impl ClientSession {
         let Some(again) = attempt.repeat.take() else {
             return;
         };
+        attempt.sent = attempt.sent.min(Sent::Data);
+        attempt.end = None;
         if again.stop {
             let held = attempt.restart;
             attempt.declined = Some((again.stage, again.reply));

@@ -259,7 +259,7 @@ impl ClientSession {
         let attempt = self.attempt.as_mut()?;
         match core::mem::replace(&mut attempt.after_reset, AfterReset::MailAgain) {
             AfterReset::Conclude(outcome) => Some(*outcome),
-            AfterReset::MailAgain if is_over => self.declined(),
+            AfterReset::MailAgain if is_over && attempt.repeat.is_none() => self.declined(),
             AfterReset::MailAgain => self.undecided(cause),
         }
     }

@@ -23,10 +23,12 @@ impl ClientSession {
         let front = self.owed.front().copied();
         let due = front.filter(|owed| self.output.may_have_left(owed.behind));
         let Some(owed) = due else {
+            // Behind the end of the data it is CONT that has not left, and nothing can be refused.
+            let end = self.attempt.as_ref().and_then(|attempt| attempt.end);
             let awaits_end = matches!(
                 front.map(|owed| owed.to),
                 None | Some(Expect::Chunk | Expect::Final(_))
-            );
+            ) && !end.is_some_and(|end| self.output.may_have_left(end));
             return match reply.severity() {
                 Severity::TransientFailure | Severity::PermanentFailure
                     if awaits_end && matches!(self.phase, Phase::Content | Phase::Final) =>
