@@ -429,7 +429,8 @@ impl ClientSession {
         Ok(())
     }
 
-    /// The transport took `octets` of the output.
+    /// The transport took `octets` of the output. Report it before passing on input that came
+    /// later: a reply to a command that has not left was not asked for, and ends the session.
     ///
     /// # Errors
     ///

@@ -27,7 +27,8 @@ impl ClientSession {
         if reply.severity() == Severity::Intermediate {
             return self.fail(PeerError::UnexpectedReply);
         }
-        if !is_decisive(Stage::EndOfData, &reply) {
+        // Without a TRANSID no restart could tell more than the reply does.
+        if attempt.used.transid && !is_decisive(Stage::EndOfData, &reply) {
             attempt.declined = Some((Stage::EndOfData, reply.compact()));
             self.step(Step::Drain);
             return self.drained(now);
@@ -47,6 +48,16 @@ impl ClientSession {
             _ => Outcome::Refused { reply },
         };
         self.conclude(now, outcome, true);
+    }
+
+    /// 421 in the place of the final reply: without a TRANSID it is a 4yz as any other (RFC 5321
+    /// §3.8). With LMTP the recipients behind it have no reply, so that it decides nothing.
+    pub(super) fn is_deferred_by_closing(&self) -> bool {
+        let due = matches!(self.owed.front(), Some(owed) if self.output.may_have_left(owed.behind));
+        let plain = self.attempt.as_ref().is_some_and(|attempt| {
+            !attempt.used.transid && !attempt.transaction.is_lmtp() && attempt.declined.is_none()
+        });
+        self.phase == Phase::Final && due && plain
     }
 
     /// A reply that changes nothing any more has come.

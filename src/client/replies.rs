@@ -5,7 +5,7 @@ use super::config::TlsPolicy;
 use super::event::{ChallengeQuestion, Ending, Event, RecipientVerdict};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
-use crate::checkpoint::{Cause, Stage};
+use crate::checkpoint::{Cause, Outcome, Stage};
 use crate::command::{CommandLine, base64};
 use crate::ehlo::Capabilities;
 use crate::error::PeerError;
@@ -72,6 +72,10 @@ impl ClientSession {
         match self.phase {
             Phase::Quitting => return self.close(self.ending),
             Phase::Greeting | Phase::Hello => self.events.push_back(Event::Rejected(reply.clone())),
+            _ if self.is_deferred_by_closing() => {
+                self.tell(Outcome::Deferred { reply });
+                return self.close(Ending::Closed);
+            }
             _ => {}
         }
         self.interrupt(Cause::Closed(reply.compact()), Ending::Closed);
