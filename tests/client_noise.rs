@@ -428,7 +428,8 @@ fn every_reply_in_every_state() {
             let is_final = matches!(said, Said::End | Said::Cont);
             let is_refusal = (400..600).contains(&code) && code != 421;
             let decides = match said {
-                Said::End => !matches!(code, 503 | 520),
+                // Sent once more without RDLV.
+                Said::End => code != 520,
                 Said::Cont => !matches!(code, 500..=504 | 520),
                 _ => false,
             };
@@ -443,7 +444,7 @@ fn every_reply_in_every_state() {
                     outcome,
                     Some(Outcome::Deferred { .. } | Outcome::Refused { .. })
                 ),
-                decides && is_refusal,
+                (decides && is_refusal) || (said == Said::End && code == 421),
                 "{}",
                 context()
             );

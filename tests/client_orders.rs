@@ -176,15 +176,23 @@ impl Twin {
     fn broken(&self, cause: Cause2) -> Step {
         let unanswered = matches!(cause, Cause2::Lost | Cause2::TimedOut | Cause2::Abandoned);
         // A refusal that came before is what is told, unless all was to be sent again after it.
-        if let Some(code) = self.undecided.filter(|_| self.finals.first() != Some(&520)) {
+        if let Some(code) = self.undecided.filter(|_| !self.all_520()) {
             return Step::Over(End::Undecided(Cause2::Answered(Stage::EndOfData, code)));
         }
+        let is_plain = !self.setting.transid && !self.setting.lmtp;
         Step::Over(match self.said {
+            // A 4yz in the place of the final reply (RFC 5321 §3.8).
+            Said::End if cause == Cause2::Closed && is_plain && !self.open => End::Deferred,
             Said::Deta if !self.open && unanswered => End::Undecided(Cause2::DetachUnanswered),
             Said::Rset if unanswered => End::Unknown(Cause2::AbortUnanswered),
             Said::Rset => End::Unknown(cause),
             _ => End::Undecided(cause),
         })
+    }
+
+    /// Final replies have come, and all say that the message is to be sent again.
+    fn all_520(&self) -> bool {
+        !self.finals.is_empty() && self.finals.iter().all(|code| *code == 520)
     }
 
     fn say(&mut self, said: Said, line: &'static str) -> Step {
@@ -253,14 +261,13 @@ impl Twin {
             120 if is_first => return self.ask(false),
             120 => return self.broken(unexpected),
             // A refusal that was told before stands.
-            354 if self.undecided.is_none() || self.undecided == Some(520) => {
-                return self.broken(unexpected);
-            }
+            354 if self.undecided.is_none() || self.all_520() => return self.broken(unexpected),
             503 | 520 if is_first && self.said == Said::Cont => return self.broken(unexpected),
             520 if is_first && !self.setting.lmtp => return Step::Over(End::Again),
             _ => {}
         }
-        let decides = !matches!(code, 503 | 520 | 354);
+        // Without a TRANSID no restart could tell more than the reply does.
+        let decides = !matches!(code, 503 | 520 | 354) || !self.setting.transid;
         if !decides && self.undecided.is_none() {
             self.undecided = Some(code);
         }
@@ -269,14 +276,10 @@ impl Twin {
         if self.finals.len() < owed {
             return Step::GoOn;
         }
-        if self.finals.iter().all(|code| *code == 520) {
+        if self.all_520() {
             return Step::Over(End::Again);
         }
         Step::Over(match (self.undecided, self.setting.lmtp, code) {
-            // 520 to one and not to the other: the other reply is what decides nothing.
-            (Some(520), true, _) if self.finals.first() == Some(&520) => {
-                End::Undecided(Cause2::Answered(Stage::EndOfData, code))
-            }
             (Some(code), ..) => End::Undecided(Cause2::Answered(Stage::EndOfData, code)),
             (None, true, _) => End::PerRecipient(self.finals.clone()),
             (None, false, 250 | 221) => End::Delivered,

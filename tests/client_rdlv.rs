@@ -1370,3 +1370,90 @@ fn lmtp_has_a_120_only_before_the_first_final_reply() {
     scene.smtp.handle_eof(scene.now);
     assert!(matches!(scene.outcome(), Outcome::Unknown { .. }));
 }
+
+/// BURL is rejected as a whole, the last chunk for each recipient: so the server of this crate
+/// does it.
+#[test]
+fn lmtp_520() {
+    let ready = |transaction: &UnfinishedTransaction, keywords: &[&str]| {
+        let config = config().rdlv(asking(30)).protocol(Protocol::Lmtp);
+        let mut scene = Scene::with(config, MESSAGE);
+        scene.s("220 hi").c("LHLO ymir.claremont.edu\r\n");
+        hello(&mut scene, keywords);
+        scene.send(transaction).c(PLAIN).s("250 ok");
+        scene
+            .c("RCPT TO:<a@b>\r\n")
+            .s("250 ok")
+            .c("RCPT TO:<c@d>\r\n")
+            .s("250 ok");
+        scene.c("RDLV maxtimer=30\r\n").s("250 ok");
+        scene
+    };
+    let builder = || {
+        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE))
+            .recipient(client_scene::rcpt("a@b"))
+            .recipient(client_scene::rcpt("c@d"))
+            .lmtp()
+    };
+    let by_url = builder().burl(URL).build().unwrap();
+    let burl = format!("BURL {URL} LAST\r\n");
+    let mut scene = ready(&by_url, &["RDLV", "BURL imap"]);
+    scene
+        .c(&burl)
+        .s("520 no")
+        .c(&burl)
+        .s("250 ok")
+        .s("450 full");
+    assert_eq!(scene.finals, [(0, 250), (1, 450)]);
+    assert!(matches!(scene.outcome(), Outcome::PerRecipient { .. }));
+    // One that says it for each recipient all the same is not misread.
+    let mut scene = ready(&by_url, &["RDLV", "BURL imap"]);
+    scene.c(&burl).s("520 no").c(&burl).s("520 no");
+    assert_eq!(scene.faults, [PeerError::UnexpectedReply]);
+    assert!(matches!(scene.outcome(), Outcome::Unknown { .. }));
+
+    let in_chunks = builder().bdat().build().unwrap();
+    let mut scene = ready(&in_chunks, &["RDLV", "CHUNKING"]);
+    scene
+        .c(WHOLE)
+        .s("520 no")
+        .c("")
+        .s("520 no")
+        .c("RSET\r\n")
+        .s("250 ok")
+        .c(PLAIN);
+    // One recipient has it: the other one was refused, and nothing is sent again.
+    let mut scene = ready(&in_chunks, &["RDLV", "CHUNKING"]);
+    scene.c(WHOLE).s("520 no").s("250 ok").c("");
+    assert_eq!(scene.finals, [(0, 520), (1, 250)]);
+    assert!(matches!(scene.outcome(), Outcome::PerRecipient { .. }));
+    // Lost in between: the other one may have it.
+    let mut scene = ready(&in_chunks, &["RDLV", "CHUNKING"]);
+    scene.c(WHOLE).s("520 no");
+    scene.smtp.handle_eof(NOW);
+    assert!(matches!(scene.outcome(), Outcome::Unknown { .. }));
+}
+
+/// A 421 is a 4yz in the place of the final reply, but not once the server has said that it is at
+/// work.
+#[test]
+fn a_421_behind_a_120_decides_nothing() {
+    let mut scene = submitted(patient(30), &plain(MESSAGE));
+    scene.s("421 bye");
+    assert!(matches!(scene.outcome(), Outcome::Deferred { .. }));
+    let mut scene = submitted(patient(30), &plain(MESSAGE));
+    scene
+        .s("120 wait")
+        .choose(Choice::CarryOn)
+        .c("CONT\r\n")
+        .s("421 bye");
+    let outcome = scene.outcome();
+    let Outcome::Unknown {
+        cause: Cause::Closed(_),
+        ..
+    } = outcome
+    else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(scene.ending, Some(Ending::Closed));
+}
