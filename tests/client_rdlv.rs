@@ -1239,7 +1239,8 @@ fn abort() {
         else {
             panic!("{outcome:?}");
         };
-        scene.quit();
+        scene.smtp.outcome_stored(scene.now).unwrap();
+        assert!(scene.smtp.is_ready(), "the server has no transaction open");
 
         // Too late: the server tells at a restart how it decided.
         let mut scene = abort(true, &transaction, "554 5.5.0 too late");
@@ -1253,7 +1254,8 @@ fn abort() {
             Outcome::Unknown { .. } if !restarts => {}
             _ => panic!("{outcome:?}"),
         }
-        scene.quit();
+        scene.smtp.outcome_stored(scene.now).unwrap();
+        scene.c("QUIT\r\n");
     }
 }
 

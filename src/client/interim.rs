@@ -30,6 +30,28 @@ impl ClientSession {
 
     /// Answers the 120 that is open.
     ///
+    /// ```
+    /// use smtp_checkpoint::client::{ChoiceError, ChoiceQuestion, ClientSession};
+    /// use smtp_checkpoint::rdlv::Choice;
+    /// use smtp_checkpoint::time::Timestamp;
+    ///
+    /// /// What is done with `Event::StillDeciding(question)` on a phone.
+    /// fn still_deciding(
+    ///     smtp: &mut ClientSession,
+    ///     now: Timestamp,
+    ///     question: ChoiceQuestion,
+    ///     battery_is_low: bool,
+    /// ) -> Result<(), ChoiceError> {
+    ///     let choice = if battery_is_low && question.can_detach() {
+    ///         Choice::Detach
+    ///     } else {
+    ///         Choice::CarryOn
+    ///     };
+    ///     smtp.choose(now, question, choice)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ChoiceError`]; nothing has changed.
