@@ -274,15 +274,15 @@ impl Stage {
             bdat,
         };
         let most = u32::try_from(self.cuts + UNDISTURBED)?;
-        let config = ClientConfig::builder(CLIENT)
-            .tls(TlsPolicy::Never)
-            .max_attempts(most)
-            .build()?;
-        let config = Arc::new(config);
         let policy = RestartPolicy {
             attempts: most,
             ..RestartPolicy::default()
         };
+        let config = ClientConfig::builder(CLIENT)
+            .tls(TlsPolicy::Never)
+            .restart_policy(policy)
+            .build()?;
+        let config = Arc::new(config);
 
         let before = delivered(&self.store)?;
         let start = Instant::now();
@@ -292,7 +292,6 @@ impl Stage {
         let standing = loop {
             // As after a crash: the journal is all that is left of the attempts before.
             let mut courier = Courier::new(letter.clone(), &message, journal, Arc::clone(&config))?;
-            courier.restart_policy(policy);
             let Some(transaction) = courier.next_transaction()? else {
                 break courier.standing();
             };

@@ -210,12 +210,13 @@ fn report(courier: &Courier<'_>) -> ExitCode {
     for (address, fate) in courier.fates() {
         match fate {
             Fate::Delivered(reply) => println!("{address}: delivered: {reply}"),
+            Fate::Detached(reply) => println!("{address}: left with the server: {reply}"),
             Fate::Refused(reply) => println!("{address}: refused: {reply}"),
             Fate::Pending => println!("{address}: to be tried again"),
         }
     }
     match courier.standing() {
-        Standing::Delivered => ExitCode::SUCCESS,
+        Standing::Delivered | Standing::Detached => ExitCode::SUCCESS,
         Standing::Refused => ExitCode::from(REFUSED),
         Standing::Pending => ExitCode::from(TRY_AGAIN),
         Standing::Unknown => {

@@ -103,7 +103,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The version that wrote the value.
-    #[allow(dead_code)] // the first version has no older one to tell apart
     pub(crate) fn version(&self) -> u8 {
         self.version
     }

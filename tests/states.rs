@@ -13,13 +13,15 @@ use proptest::prelude::*;
 use smtp_checkpoint::checkpoint::{Claim, Generation, Verdict};
 use smtp_checkpoint::error::UsageError;
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer};
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{
-    AbandonQuestion, Answered, AuthAnswer, AuthQuestion, AuthResponseQuestion, AwaitQuestion,
-    BurlAnswer, BurlQuestion, CommandAnswer, CommandQuestion, ConnectionAnswer, ConnectionQuestion,
-    DataAnswer, DataQuestion, EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer,
-    HelloQuestion, MailAnswer, MailQuestion, Protocol, RcptQuestion, ServerConfig,
-    ServerConfigBuilder, ServerSession, StartTlsQuestion, TlsOutcome,
+    AbandonQuestion, AbortQuestion, Answered, AuthAnswer, AuthQuestion, AuthResponseQuestion,
+    AwaitQuestion, BurlAnswer, BurlQuestion, CommandAnswer, CommandQuestion, ConnectionAnswer,
+    ConnectionQuestion, DataAnswer, DataQuestion, DetachQuestion, EndOfDataAnswer,
+    EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer, MailQuestion,
+    Protocol, RcptQuestion, ServerConfig, ServerConfigBuilder, ServerSession, StartTlsQuestion,
+    TlsOutcome,
 };
 use support::{Question, World, reply};
 
@@ -608,6 +610,10 @@ fn answer(session: &mut ServerSession, question: Question) -> Result<Answered, U
             let answer = smtp_checkpoint::server::AbandonAnswer::Abandoned;
             (session.answer_abandon(now, q, answer)).map_err(|misanswered| misanswered.error)
         }
+        Question::Abort(q) => (session.answer_abort(now, q, ResetAnswer::Aborted))
+            .map_err(|misanswered| misanswered.error),
+        Question::Detach(q) => (session.answer_detach(now, q, DetachAnswer::Owned))
+            .map_err(|misanswered| misanswered.error),
         Question::Auth(q) => {
             let answer = AuthAnswer::Success {
                 identity: Bytes::from_static(b"tim"),
@@ -783,6 +789,8 @@ fn a_wrong_answer_changes_nothing() {
             // These have no answer that could be wrong.
             Question::Await(_)
             | Question::Abandon(_)
+            | Question::Abort(_)
+            | Question::Detach(_)
             | Question::Auth(_)
             | Question::AuthResponse(_)
             | Question::StartTls(_) => continue,
@@ -1012,6 +1020,8 @@ fn sessions_and_questions_go_anywhere() {
     anywhere::<EndOfDataQuestion>();
     anywhere::<AwaitQuestion>();
     anywhere::<AbandonQuestion>();
+    anywhere::<AbortQuestion>();
+    anywhere::<DetachQuestion>();
     anywhere::<AuthQuestion>();
     anywhere::<AuthResponseQuestion>();
     anywhere::<StartTlsQuestion>();

@@ -62,6 +62,8 @@ dialogues! {
     crash_before_any_record
     crash_while_deciding
     decision_deadline
+    deta_detached_submit
+    deta_pipelined_submit
     dots_across_restart
     dsn
     empty_message
@@ -76,6 +78,9 @@ dialogues! {
     pipelined_mail_is_fresh
     pipelined_rcpt_order
     pipelining
+    rdlv_long_submit
+    rdlv_remote_submit
+    rdlv_unsupported_verb
     restart_other_mail
     restart_recipients
     restart_then_reset

@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use smtp_checkpoint::checkpoint::{
-    Address, ClientScope, NextStep, Outcome, Reconnect, RestartPolicy, Server,
-    UnfinishedTransaction,
+    Address, ClientScope, NextStep, Outcome, Reconnect, Server, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{ClientConfig, Ending, RecipientVerdict};
 use smtp_checkpoint::command::{Body, ForwardPath, MailLine, Mailbox, RcptLine, ReversePath};
@@ -42,6 +41,8 @@ pub struct Letter {
 pub enum Standing {
     /// Everybody has it.
     Delivered,
+    /// Nobody is left to be served, and somebody's is with a server that reports a failure.
+    Detached,
     /// Somebody will never have it, and nobody is left who may.
     Refused,
     /// Somebody is still to be served.
@@ -55,7 +56,6 @@ pub struct Courier<'m> {
     message: &'m Message,
     entry: Entry,
     config: Arc<ClientConfig>,
-    policy: RestartPolicy,
     /// Go on although somebody may get the message twice.
     allow_doubling: bool,
     trace: Option<Dialogue<'m>>,
@@ -87,15 +87,9 @@ impl<'m> Courier<'m> {
             message,
             entry,
             config,
-            policy: RestartPolicy::default(),
             allow_doubling: false,
             trace: None,
         })
-    }
-
-    /// How long to go on restarting.
-    pub fn restart_policy(&mut self, policy: RestartPolicy) {
-        self.policy = policy;
     }
 
     pub fn allow_doubling(&mut self) {
@@ -121,12 +115,15 @@ impl<'m> Courier<'m> {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let refused = |fate: &Fate| matches!(fate, Fate::Refused(_));
+        let detached = |fate: &Fate| matches!(fate, Fate::Detached(_));
         if self.entry.unknown.is_some() {
             Standing::Unknown
         } else if self.entry.pending().next().is_some() {
             Standing::Pending
         } else if self.entry.fates.iter().any(refused) {
             Standing::Refused
+        } else if self.entry.fates.iter().any(detached) {
+            Standing::Detached
         } else {
             Standing::Delivered
         }
@@ -149,7 +146,8 @@ impl<'m> Courier<'m> {
         let Some(mut transaction) = self.entry.transaction.clone() else {
             return self.begin().map(Some);
         };
-        match transaction.next_step(unix_time(), &self.policy, self.message.content()) {
+        let (policy, content) = (self.config.restart_policy(), self.message.content());
+        match transaction.next_step(unix_time(), policy, content) {
             NextStep::Send => {
                 if self.allow_doubling {
                     transaction.allow_doubling();
@@ -301,7 +299,10 @@ impl Delivery for Courier<'_> {
                     self.settle(recipients, Some(refused));
                 }
             }
-            Outcome::Deferred { .. } | Outcome::NoRecipients { .. } => {
+            // (Of LMTP, which is not spoken here, every recipient has a reply of its own.)
+            Outcome::Deferred { .. }
+            | Outcome::NoRecipients { .. }
+            | Outcome::PerRecipient { .. } => {
                 self.settle(recipients, None);
             }
             Outcome::Interrupted { transaction, .. } | Outcome::Declined { transaction, .. } => {
@@ -314,7 +315,13 @@ impl Delivery for Courier<'_> {
             }
             // What was stored before the data stays: it knows the most.
             Outcome::Unknown { cause, .. } => self.entry.unknown = Some(format!("{cause:?}")),
-            _ => {}
+            Outcome::Detached { reply } => {
+                self.settle(recipients, Some(Fate::Detached(one_line(reply))));
+            }
+            // Given up for good, as was wished.
+            Outcome::Aborted { reply } => {
+                self.settle(recipients, Some(Fate::Refused(one_line(reply))));
+            }
         }
         self.entry.store()
     }

@@ -31,6 +31,9 @@ pub enum Fate {
     Pending,
     /// Has the message. With the reply that says so.
     Delivered(String),
+    /// The message was left with the server (DETA), which reports a failure. It is never sent
+    /// again. With the reply that says so.
+    Detached(String),
     /// Will not get it. With the reply that says so.
     Refused(String),
 }
@@ -103,6 +106,7 @@ impl Entry {
             let _ = match fate {
                 Fate::Pending => Ok(()),
                 Fate::Delivered(reply) => writeln!(text, "delivered {index} {reply}"),
+                Fate::Detached(reply) => writeln!(text, "detached {index} {reply}"),
                 Fate::Refused(reply) => writeln!(text, "refused {index} {reply}"),
             };
         }
@@ -127,11 +131,12 @@ impl Entry {
         for line in lines {
             let (verb, rest) = line.split_once(' ')?;
             match verb {
-                "delivered" | "refused" => {
+                "delivered" | "detached" | "refused" => {
                     let (index, reply) = rest.split_once(' ')?;
                     let fate = self.fates.get_mut(index.parse::<usize>().ok()?)?;
                     *fate = match verb {
                         "delivered" => Fate::Delivered(reply.into()),
+                        "detached" => Fate::Detached(reply.into()),
                         _ => Fate::Refused(reply.into()),
                     };
                 }

@@ -35,6 +35,9 @@ use crate::envelope::Envelope;
 use crate::reply::Reply;
 use crate::transid::TransId;
 
+/// The longest line of an envelope in octets, without its CRLF.
+pub(super) const MAX_LINE: usize = 2046;
+
 /// The most that the attempts of a transaction may have sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Sent {
@@ -274,7 +277,6 @@ impl UnfinishedTransactionBuilder {
         use InvalidTransaction as E;
         // TRANSID 88 (RFC 1845 §2 (5)), SIZE 26 (RFC 1870 §3).
         const ADDED: usize = 88 + 26;
-        const MAX_LINE: usize = 2046;
 
         let mail = self.mail.with_size(None);
         if self.recipients.is_empty() {

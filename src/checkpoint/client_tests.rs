@@ -31,6 +31,7 @@ const USED: Used = Used {
     body: false,
     dsn: true,
     auth: false,
+    notify_failure: false,
 };
 
 fn scope() -> ClientScope {

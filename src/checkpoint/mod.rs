@@ -12,6 +12,7 @@
 //! | partial | the end of the data has not been stored |
 //! | processing | all data is in, the decision is being made in a live process |
 //! | committed | the decision is made: the final replies are stored |
+//! | detached | the client left by DETA: what becomes of the message is the server's to report ([`Record::duty`]) |
 //!
 //! What a store has to promise is written down at
 //! [`Transaction`](transaction/index.html#what-the-store-promises).
@@ -33,7 +34,7 @@ pub use key::{Identity, Scope, TransactionKey};
 pub use outcome::{Cause, Outcome, Stage, is_decisive};
 pub use plan::{ContentCommand, MissingExtension, Used};
 pub use reconnect::{Address, After, Reconnect, ScopeRefused, Waiting};
-pub use record::{Completion, Generation, Record, RecordState, Refused, Transfer, Verdict};
+pub use record::{Completion, Duty, Generation, Record, RecordState, Refused, Transfer, Verdict};
 pub use transaction::{
     Claim, Confirmation, DataOutcome, Discard, EndOutcome, MailOutcome, Offered, RcptOutcome,
     Transaction,

@@ -10,12 +10,14 @@ use core::fmt;
 
 use thiserror::Error;
 
+use crate::command::ReversePath;
 use crate::dot::Faults;
+use crate::dsn::{self, RecipientResult};
 use crate::encoding::{Reader, Writer};
 use crate::envelope::Envelope;
 use crate::error::{DecodeError, UsageError};
 use crate::offset::OctetOffset;
-use crate::reply::{Reply, Severity};
+use crate::reply::{Reply, Severity, standard};
 
 /// Counts the claims of one key: each claim has a higher one than the claim before. A store
 /// refuses whatever names an outdated one.
@@ -65,7 +67,9 @@ pub enum RecordState {
 pub struct Completion {
     /// The final reply; with LMTP one for each accepted recipient, in order.
     pub replies: Vec<Reply>,
-    /// Whether a delivery status notification was issued for any recipient.
+    /// Whether a delivery status notification was issued for any recipient. Where the client has
+    /// detached, [`REPORTED_BY_DSN`](standard::REPORTED_BY_DSN) then stands among the replies in
+    /// place of every failure that it reports.
     pub dsn_issued: bool,
 }
 
@@ -164,6 +168,23 @@ impl<R: Into<Reply>> From<R> for Verdict {
     }
 }
 
+/// What a record asks of the server that nobody else will do, because the client has detached
+/// (draft-burger-smtp-deta-00 §2.2.1). See [`Record::duty`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Duty {
+    /// Nothing: the client has not detached, or took the message back; or all is decided and
+    /// nothing is to be reported, or has been.
+    Nothing,
+    /// To decide: where no decision runs and no session holds the key (after a crash, or where a
+    /// decision was withdrawn), begin one.
+    Decide,
+    /// To report a failure, as soon as no session holds the key: pass these results with the
+    /// envelope to [`dsn::Owed::by`], which then gives a report, make the notification durable,
+    /// and store [`Record::with_dsn_issued`] in the same step.
+    Report(Vec<RecipientResult>),
+}
+
 /// Why a verdict does not complete a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
@@ -192,6 +213,7 @@ pub struct Record {
     pub(crate) length: OctetOffset,
     pub(crate) faults: Faults,
     pub(crate) per_recipient: bool,
+    pub(crate) detached: bool,
     pub(crate) state: RecordState,
 }
 
@@ -265,8 +287,91 @@ impl Record {
         }
     }
 
+    /// The same record, of which the client is told that the server owns the message (DETA,
+    /// draft-burger-smtp-deta-00 §2.2.1). For a record whose data is all in, whatever its state;
+    /// from then on it is nobody's to discard, and its [`duty`](Self::duty) is the server's. It
+    /// is durable before 221, with the content.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            detached: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same record, whose client has the outcome for itself: a final reply was transmitted to
+    /// a session that took the message back by a restart.
+    #[must_use]
+    pub fn take_back(&self) -> Self {
+        Self {
+            detached: false,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the client has detached and not come back for the outcome.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// What the server owes to a client that has detached. It is the one place to ask: when a
+    /// decision is committed, when a session lets go of the key, and at the start for every
+    /// record held. What it names is due where no session holds the key; one that does may yet
+    /// transmit the final reply.
+    ///
+    /// ```
+    /// use smtp_checkpoint::checkpoint::{Duty, Record};
+    /// use smtp_checkpoint::dsn::{Owed, Reporting};
+    ///
+    /// /// The notification that is due, and the record to store with it.
+    /// fn report(record: &Record) -> Option<(Vec<u8>, Record)> {
+    ///     let Duty::Report(results) = record.duty() else { return None };
+    ///     let Ok(Owed::Report(report)) = Owed::by(record.envelope(), &results) else { return None };
+    ///     let part = report.delivery_status(&Reporting::new("mx.example.net").ok()?);
+    ///     Some((part, record.with_dsn_issued()))
+    /// }
+    /// ```
+    pub fn duty(&self) -> Duty {
+        if !self.detached {
+            return Duty::Nothing;
+        }
+        let RecordState::Committed(completion) = &self.state else {
+            return Duty::Decide;
+        };
+        if completion.dsn_issued || self.reported(&completion.replies) == completion.replies {
+            return Duty::Nothing;
+        }
+        match RecipientResult::from_replies(&self.envelope, &completion.replies) {
+            Ok(results) => Duty::Report(results),
+            Err(_) => Duty::Nothing, // a completion has the replies that are owed
+        }
+    }
+
+    /// The same record, its failure reported by a delivery status notification: the failures that
+    /// it reports are answered 250 2.0.0 from now on, those for which none was owed as they are.
+    /// A record that is not committed, or not detached, stays as it is.
+    #[must_use]
+    pub fn with_dsn_issued(&self) -> Self {
+        let mut record = self.clone();
+        if let (true, RecordState::Committed(completion)) = (self.detached, &mut record.state) {
+            completion.replies = self.reported(&completion.replies);
+            completion.dsn_issued = true;
+        }
+        record
+    }
+
+    fn reported(&self, replies: &[Reply]) -> Vec<Reply> {
+        reported(&self.envelope, self.per_recipient, replies)
+    }
+
     /// The completion record: this record and the verdict on it. Pure; the caller stores it
     /// together with the message, by compare-and-set on the key, and answers only then.
+    ///
+    /// Complete the record as it is held by then: it may have been marked
+    /// [detached](Self::detach) since the decision began. Where it was, and the verdict says that
+    /// a notification was issued, the failures are answered as in
+    /// [`with_dsn_issued`](Self::with_dsn_issued).
     ///
     /// # Errors
     ///
@@ -276,9 +381,14 @@ impl Record {
             return Err(Refused::AlreadyCommitted);
         }
         verdict.check(self.expected_replies())?;
+        let replies = if self.detached && verdict.dsn_issued {
+            self.reported(&verdict.replies)
+        } else {
+            verdict.replies.clone()
+        };
         Ok(Self {
             state: RecordState::Committed(Completion {
-                replies: verdict.replies.clone(),
+                replies,
                 dsn_issued: verdict.dsn_issued,
             }),
             ..self.clone()
@@ -295,7 +405,10 @@ impl Record {
             Transfer::Data => 0,
             Transfer::Chunks { bdat, burl } => 1 | u8::from(bdat) << 1 | u8::from(burl) << 2,
         });
-        writer.u64(self.length.get()).flag(self.per_recipient);
+        writer
+            .u64(self.length.get())
+            .flag(self.per_recipient)
+            .flag(self.detached);
         for fault in [self.faults.bare_cr, self.faults.bare_lf, self.faults.nul] {
             writer.optional_u64(fault.map(OctetOffset::get));
         }
@@ -339,6 +452,10 @@ impl Record {
         };
         let length = OctetOffset::from(reader.u64()?);
         let per_recipient = reader.flag()?;
+        let detached = match reader.version() {
+            1 => false,
+            _ => reader.flag()?,
+        };
         let mut first = || -> Result<Option<OctetOffset>, DecodeError> {
             Ok(reader.optional_u64()?.map(OctetOffset::from))
         };
@@ -376,6 +493,7 @@ impl Record {
             length,
             faults,
             per_recipient,
+            detached,
             state,
         };
         match &record.state {
@@ -397,8 +515,36 @@ pub(crate) fn expected_replies(envelope: &Envelope, per_recipient: bool) -> usiz
     }
 }
 
+/// The final replies once a notification was issued: 250 for each failure that it reports.
+pub(crate) fn reported(envelope: &Envelope, per_recipient: bool, replies: &[Reply]) -> Vec<Reply> {
+    let from_somebody = matches!(envelope.mail().reverse_path, ReversePath::Mailbox(_));
+    let wanted: Vec<bool> = envelope
+        .accepted()
+        .map(|recipient| from_somebody && dsn::wants_failure(recipient.rcpt().notify))
+        .collect();
+    // The one reply of SMTP stands for all recipients: reported for some, it must not be a reason
+    // to send the message again.
+    let any = wanted.contains(&true);
+    replies
+        .iter()
+        .enumerate()
+        .map(|(index, reply)| {
+            let is_reported = match wanted.get(index) {
+                Some(wanted) if per_recipient => *wanted,
+                _ => any,
+            };
+            if is_reported && reply.severity() != Severity::Completion {
+                standard::REPORTED_BY_DSN.into()
+            } else {
+                reply.clone()
+            }
+        })
+        .collect()
+}
+
 const KIND: [u8; 3] = *b"REC";
-const VERSION: u8 = 1;
+/// 2 knows whether the client has detached.
+const VERSION: u8 = 2;
 
 impl From<Refused> for UsageError {
     fn from(refused: Refused) -> Self {

@@ -10,6 +10,7 @@
 //!       │             partial      ─────► repeated ─► confirm ─► content from the offset ─► Decide
 //!       │             processing   ─────► repeated ─► confirm ─► no content ─► Await
 //!       │             committed    ─────► repeated ─► confirm ─► no content ─► Retained
+//!       │             detached     ─────► as processing, while the server has a duty, else as committed
 //!       └► another MAIL: partial is taken for nothing held, else SequenceError
 //! ```
 //!
@@ -32,12 +33,24 @@
 //!   is given.
 //! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
 //!   advice: it may be late or lost.
+//! * **Detaching** marks what is held ([`Record::detach`]) under the current generation, in
+//!   whatever state it is; it is durable, with the content, before the client is told 221. From
+//!   then on what is held is never expired or discarded as long as it has a
+//!   [`duty`](Record::duty), a decision on it is begun anew after a crash, and a restart takes it
+//!   back only when the final reply is transmitted ([`Transaction::takes_back`],
+//!   [`Record::take_back`]).
+//! * **Aborting**, in answer to a 120, stops the decision and discards the record in one step,
+//!   under the current generation.
 //! * A later claim fences sessions, never a decision that is under way.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 
 use super::key::TransactionKey;
-use super::record::{Completion, Generation, Record, RecordState, Transfer, expected_replies};
+use super::record::{
+    Completion, Duty, Generation, Record, RecordState, Transfer, Verdict, expected_replies,
+    reported,
+};
 use crate::command::Command;
 use crate::dot::Faults;
 use crate::envelope::{Envelope, NotAnEnvelopeLine};
@@ -141,7 +154,8 @@ pub enum Confirmation {
 pub enum EndOutcome {
     /// The caller decides on the whole message.
     Decide,
-    /// A decision is under way already: wait for it.
+    /// A decision is under way already: wait for it. Also where it is made and the client has
+    /// detached: what it came to is read only now, for the failure may be reported any time.
     Await,
     /// The decision was made: these replies, and nothing else.
     Retained {
@@ -180,11 +194,12 @@ enum Useless {
 
 impl Discard {
     /// Whether `record`, held under the key now, is what the advice is about. Never a record that
-    /// was made after the advice was given, and never the completion of a message that may have
-    /// been delivered.
+    /// was made after the advice was given, never the completion of a message that may have been
+    /// delivered, and never a record with a [`duty`](Record::duty).
     #[must_use]
     pub fn applies_to(&self, record: &Record) -> bool {
         match (self.useless, &record.state) {
+            _ if record.duty() != Duty::Nothing => false,
             (Useless::Partial(made), RecordState::Partial) => record.generation <= made,
             (Useless::Transient, RecordState::Committed(completion)) => completion.is_transient(),
             _ => false,
@@ -197,6 +212,8 @@ impl Discard {
 enum Basis {
     Fresh,
     Partial(OctetOffset),
+    /// What became of it is asked at the end of the data: the decision is under way, or it is
+    /// made and the server may be about to report it.
     Processing(OctetOffset),
     Committed(OctetOffset, Completion),
 }
@@ -259,6 +276,10 @@ pub struct Transaction {
     /// Content was handed over that could not be stored.
     failed: bool,
     per_recipient: bool,
+    /// The client had detached from it.
+    detached: bool,
+    /// It had, and the server still has a duty: a final reply that is transmitted ends it.
+    takes_back: bool,
 }
 
 impl Default for Transaction {
@@ -279,6 +300,8 @@ impl Default for Transaction {
             all_in: false,
             failed: false,
             per_recipient: false,
+            detached: false,
+            takes_back: false,
         }
     }
 }
@@ -341,12 +364,16 @@ impl Transaction {
                 .envelope
                 .mail()
                 .same_transaction(&self.envelope.mail());
+        let owes = record.duty() != Duty::Nothing;
         self.held = match record.state {
+            _ if owes => None,
             RecordState::Partial => Some(Useless::Partial(record.generation)),
             RecordState::Processing { .. } => None,
             RecordState::Committed(_) => Some(Useless::Transient),
         };
         let basis = match record.state {
+            _ if owes && !same => return MailOutcome::SequenceError,
+            _ if owes => Basis::Processing(record.length),
             RecordState::Partial => {
                 let can_go_on = match record.transfer {
                     Transfer::Data => true,
@@ -367,6 +394,8 @@ impl Transaction {
             RecordState::Committed(completion) => Basis::Committed(record.length, completion),
         };
         self.owns_held = matches!(basis, Basis::Partial(_));
+        self.detached = record.detached;
+        self.takes_back = owes;
         self.basis = basis;
         self.envelope = record.envelope;
         self.transfer = Some(record.transfer);
@@ -422,6 +451,10 @@ impl Transaction {
     }
 
     /// A data command came: DATA, a BDAT chunk, or BURL.
+    ///
+    /// What this cannot know: a chunk or a URL that came before the 355 was transmitted is of a
+    /// client that does not know the offset, and is meant for the start of the message. Drain it
+    /// and answer 503 without calling this.
     pub fn data(&mut self, transfer: Transfer) -> DataOutcome {
         if self.envelope.accepted().next().is_none() {
             return DataOutcome::NoRecipients;
@@ -536,6 +569,25 @@ impl Transaction {
         }
     }
 
+    /// Whether this transaction took back a message from which its client had detached: once the
+    /// final replies are transmitted, store [`Record::take_back`] of what is held. Where the
+    /// session ends before, the duty stays the server's.
+    #[must_use]
+    pub fn takes_back(&self) -> bool {
+        self.takes_back
+    }
+
+    /// The final replies of a verdict: where the client had detached and the failure is reported
+    /// by a notification, 250 in its place, as in [`Record::with_dsn_issued`].
+    #[must_use]
+    pub fn final_replies<'a>(&self, verdict: &'a Verdict) -> Cow<'a, [Reply]> {
+        if self.detached && verdict.dsn_issued() {
+            reported(&self.envelope, self.per_recipient, verdict.replies()).into()
+        } else {
+            verdict.replies().into()
+        }
+    }
+
     /// The decision that [`EndOutcome::Await`] waited for was withdrawn: the record is partial
     /// with all its data, and this transaction decides anew.
     pub fn decide_anew(&mut self) {
@@ -580,6 +632,7 @@ impl Transaction {
             length: self.length,
             faults: self.faults.before(self.length),
             per_recipient: self.per_recipient,
+            detached: self.detached,
             state: RecordState::Partial,
         }))
     }

@@ -51,6 +51,10 @@ pub enum SettingsError {
 }
 
 impl ServerSettings {
+    /// For sessions that do not offer RDLV.
+    #[cfg(feature = "session")]
+    pub(crate) const LEAST: Self = Self::with_mintimer(1);
+
     /// RDLV with this `mintimer` in seconds, for all verbs, without DETA.
     ///
     /// # Errors
@@ -60,7 +64,11 @@ impl ServerSettings {
         if mintimer == 0 || mintimer > MAX_TIMER {
             return Err(SettingsError::MinTimer);
         }
-        Ok(Self {
+        Ok(Self::with_mintimer(mintimer))
+    }
+
+    const fn with_mintimer(mintimer: u32) -> Self {
+        Self {
             mintimer,
             margin: DEFAULT_MARGIN,
             honour_shorter: false,
@@ -70,7 +78,7 @@ impl ServerSettings {
             data: true,
             bdat: true,
             burl: true,
-        })
+        }
     }
 
     /// How long before `maxtimer` has run out a 120 is sent, and how long after it CONT is still

@@ -7,17 +7,19 @@
 use alloc::sync::Arc;
 
 use super::event::{
-    AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
+    AbandonAnswer, AbandonQuestion, AbortQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, CommandAnswer,
     CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
-    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
-    MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion,
+    DetachQuestion, EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion,
+    MailAnswer, MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion,
 };
+use super::progress::Finding;
 use super::state::{Phase, Step};
 use super::{ServerSession, Slot};
 use crate::checkpoint::{Claim, Confirmation, MailOutcome, Offered, Verdict};
 use crate::command::base64;
 use crate::error::{PeerError, UsageError};
+use crate::rdlv::{DetachAnswer, ResetAnswer};
 use crate::reply::{Reply, ReplyCode, Severity, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -319,6 +321,9 @@ impl ServerSession {
     /// Answers [`Event::EndOfData`]. The decision is stored by now: the message and, where there
     /// is a record, its completion.
     ///
+    /// It may be answered any time, also while a 120 is open: the reply then waits for the client.
+    /// Where the client left by DETA the answer is stale, and the decision stands all the same.
+    ///
     /// # Errors
     ///
     /// The question comes back where the token is of another session, or the verdict has not the
@@ -339,10 +344,13 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            EndOfDataAnswer::Decided(verdict) => self.give_final_replies(verdict.replies()),
-            EndOfDataAnswer::Outdated => {
-                self.close(Some(standard::FENCED.into()), Ending::Closed);
+            EndOfDataAnswer::Decided(verdict) => {
+                let replies = self.transaction.final_replies(&verdict);
+                self.conclude(&replies, (&verdict).into(), Finding::Decided);
             }
+            // Maybe just because it was aborted: the answer to that says so.
+            EndOfDataAnswer::Outdated if self.is_resetting() => {}
+            EndOfDataAnswer::Outdated => self.close_outdated(),
         }
         Ok(Answered::Taken)
     }
@@ -370,14 +378,67 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            AwaitAnswer::Decided(completion) => self.give_final_replies(&completion.replies),
+            AwaitAnswer::Decided(completion) => {
+                self.conclude(&completion.replies, (&completion).into(), Finding::Decided);
+            }
+            AwaitAnswer::Withdrawn | AwaitAnswer::Outdated if self.is_resetting() => {}
             AwaitAnswer::Withdrawn => {
                 self.transaction.decide_anew();
                 self.decide();
             }
-            AwaitAnswer::Outdated => self.close(Some(standard::FENCED.into()), Ending::Closed),
+            AwaitAnswer::Outdated => self.close_outdated(),
         }
         Ok(Answered::Taken)
+    }
+
+    /// The decision is another session's to tell.
+    fn close_outdated(&mut self) {
+        self.forget_decision();
+        self.close(Some(standard::FENCED.into()), Ending::Closed);
+    }
+
+    /// Answers [`Event::Abort`]. Behind it comes the reply to RSET: 250, or 554 where it is too
+    /// late (250 by [configuration](crate::rdlv::ServerSettings::late_reset_with_250)); or that to
+    /// EHLO or HELO.
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_abort(
+        &mut self,
+        now: Timestamp,
+        question: AbortQuestion,
+        answer: ResetAnswer,
+    ) -> Answer<AbortQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        self.now = self.now.max(now);
+        if self.answer_way_out_by_abort(&question.token, answer) {
+            Ok(Answered::Taken)
+        } else {
+            Ok(Answered::Stale)
+        }
+    }
+
+    /// Answers [`Event::Detach`]. With [`DetachAnswer::Owned`] the client is told 221 and the
+    /// session ends ([`Ending::Detached`]); with a refusal the 120 stays open, so that the client
+    /// can still say CONT.
+    ///
+    /// # Errors
+    ///
+    /// The question comes back where the token is of another session.
+    pub fn answer_detach(
+        &mut self,
+        now: Timestamp,
+        question: DetachQuestion,
+        answer: DetachAnswer,
+    ) -> Answer<DetachQuestion> {
+        ensure!(self.knows(&question.token), question, ForeignToken);
+        self.now = self.now.max(now);
+        if self.answer_way_out_by_detach(&question.token, answer) {
+            Ok(Answered::Taken)
+        } else {
+            Ok(Answered::Stale)
+        }
     }
 
     /// Answers [`Event::Abandon`].
@@ -407,10 +468,14 @@ impl ServerSession {
                 self.decide();
             }
             AbandonAnswer::Abandoned => {
+                self.forget_decision();
                 self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
             }
             // No reply promises less than any.
-            AbandonAnswer::TooLate => self.close(None, Ending::Silent),
+            AbandonAnswer::TooLate => {
+                self.forget_decision();
+                self.close(None, Ending::Silent);
+            }
         }
         Ok(Answered::Taken)
     }
@@ -587,6 +652,7 @@ impl ServerSession {
             self.reply(reply.clone());
         }
         self.note_completed();
+        self.note_taken_back(replies);
         self.end_transaction();
         if self.shutdown.is_some() {
             self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
@@ -611,6 +677,7 @@ impl ServerSession {
         self.content = super::Content::default();
         self.abandon = None;
         self.idle_commands = 0;
+        self.forget_decision();
     }
 
     /// The configuration, for borrowing while the session changes.

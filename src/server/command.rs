@@ -17,6 +17,7 @@ use crate::command::{
 use crate::error::PeerError;
 use crate::line::LineError;
 use crate::protocol::Protocol;
+use crate::rdlv::{Submission, SubmissionOutcome};
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
 impl ServerSession {
@@ -25,7 +26,8 @@ impl ServerSession {
         if self.drain.is_some() {
             return self.drain_chunk();
         }
-        if self.aside.is_some() || self.output.pending() > self.config.limits.output {
+        let full = self.output.pending() > self.config.limits.output;
+        if full || self.aside.is_some() || self.waits_for_taken_back() {
             return false;
         }
         let line = match self.held.take() {
@@ -52,7 +54,9 @@ impl ServerSession {
         let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {
-            Ok(Command::Rcpt(_)) => self.recipients.len() >= self.config.limits.open_questions,
+            Ok(Command::Rcpt(_)) => {
+                self.recipients.len() >= self.config.limits.open_questions.max(1)
+            }
             _ => !self.recipients.is_empty(),
         };
         if waits {
@@ -68,6 +72,7 @@ impl ServerSession {
                 self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
             }
             Err(error) => self.malformed(&line, error),
+            Ok(command) if self.progress_is_open() => self.answer_to_progress(&line, &command),
             Ok(command) => self.command(&line, command),
         }
         true
@@ -77,12 +82,13 @@ impl ServerSession {
         let checkpoint = self.config.offers.checkpoint && self.extended;
         match error {
             // What was not offered is unknown, however it is written.
-            CommandError::TransId | CommandError::TransOff | CommandError::TransOffAlone
-                if !checkpoint =>
-            {
+            CommandError::TransOff | CommandError::TransOffAlone => {
                 return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
             }
-            _ if is_unoffered(line) => {
+            CommandError::TransId if !checkpoint => {
+                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+            }
+            _ if self.is_unoffered(line) => {
                 return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
             }
             _ => {}
@@ -113,8 +119,8 @@ impl ServerSession {
             self.excused = 0;
         }
         match command {
-            Command::Ehlo(name) | Command::Lhlo(name) | Command::Helo(name) => {
-                self.hello_command(line, &command, name);
+            Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) => {
+                self.hello_command(line, &command);
             }
             Command::Mail(mail) => {
                 self.mail(line, &mail);
@@ -145,9 +151,10 @@ impl ServerSession {
             Command::Help(_) if !self.config.ask_commands => self.aside(HELP),
             Command::StartTls => self.starttls(),
             Command::Auth(auth) => self.auth_command(auth.mechanism, auth.initial, line),
-            Command::Rdlv(_) | Command::Cont | Command::Deta | Command::Resume(_) => {
-                self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
-            }
+            Command::Rdlv(rdlv) => self.rdlv_command(rdlv),
+            Command::Cont => self.no_progress_open(self.config.offers.rdlv.is_some()),
+            Command::Deta => self.no_progress_open(self.config.offers_deta()),
+            Command::Resume(_) => self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED),
             Command::Expn(_) if !self.config.ask_commands => {
                 self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
             }
@@ -199,7 +206,14 @@ impl ServerSession {
         self.tell(Event::Command(CommandQuestion { token, line }));
     }
 
-    fn quit(&mut self) {
+    pub(super) fn quit(&mut self) {
+        self.acknowledge();
+        let quit = self.config.quit.clone();
+        self.close(Some(quit), Ending::Quit);
+    }
+
+    /// The client ends the session in good order: it has what was transmitted to it.
+    pub(super) fn acknowledge(&mut self) {
         let acknowledged: alloc::vec::Vec<TransactionKey> = core::mem::take(&mut self.completed)
             .into_iter()
             .filter(|(position, _)| self.output.has_transmitted(*position))
@@ -208,16 +222,16 @@ impl ServerSession {
         if !acknowledged.is_empty() {
             self.tell(Event::Acknowledged(acknowledged));
         }
-        let quit = self.config.quit.clone();
-        self.close(Some(quit), Ending::Quit);
     }
 
     // ---- EHLO, RSET ----
 
-    fn hello_command(&mut self, line: &Bytes, command: &Command<'_>, name: &[u8]) {
-        let extended = match (self.config.protocol, command) {
-            (Protocol::Smtp, Command::Ehlo(_)) | (Protocol::Lmtp, Command::Lhlo(_)) => true,
-            (Protocol::Smtp, Command::Helo(_)) => false,
+    pub(super) fn hello_command(&mut self, line: &Bytes, command: &Command<'_>) {
+        let (name, extended) = match (self.config.protocol, command) {
+            (Protocol::Smtp, Command::Ehlo(name)) | (Protocol::Lmtp, Command::Lhlo(name)) => {
+                (*name, true)
+            }
+            (Protocol::Smtp, Command::Helo(name)) => (*name, false),
             _ => return self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND),
         };
         if !self.count_idle() || !self.admit(Step::Hello) {
@@ -256,6 +270,7 @@ impl ServerSession {
         }
         self.transaction.clear();
         self.content = super::Content::default();
+        self.forget_decision();
     }
 
     // ---- MAIL and RCPT ----
@@ -381,8 +396,24 @@ impl ServerSession {
 
     /// Whether the command of an extension may be used after this hello. Before any it is not
     /// unknown, but out of order.
-    fn in_force(&self, offered: bool) -> bool {
+    pub(super) fn in_force(&self, offered: bool) -> bool {
         offered && (self.extended || self.phase == Phase::Greeted)
+    }
+
+    /// Whether the verb of a line that cannot be read is one of an extension that is not in force:
+    /// it is unknown then, whatever stands behind it.
+    fn is_unoffered(&self, line: &[u8]) -> bool {
+        let verb = line.split(|octet| matches!(octet, b' ' | b'\t')).next();
+        let verb = verb.unwrap_or_default();
+        let rdlv = self.in_force(self.config.offers.rdlv.is_some());
+        [
+            (&b"RDLV"[..], rdlv),
+            (b"CONT", rdlv),
+            (b"DETA", self.in_force(self.config.offers_deta())),
+            (b"RESUME", false),
+        ]
+        .iter()
+        .any(|(extension, in_force)| !in_force && verb.eq_ignore_ascii_case(extension))
     }
 
     // ---- DATA, BDAT, BURL ----
@@ -406,14 +437,18 @@ impl ServerSession {
         let told = self.offset_is_told && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
-            // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
-            || (matches!(command, DataCommand::Chunk { .. }) && !told)
+            // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
+            // (CP-20): at the offset it would stand there twice.
+            || (command != DataCommand::Data && !told)
             // RFC 3030 §3: binary content has no lines that DATA could carry.
             // An empty data command, for a complete message, may be of either kind.
             || (command == DataCommand::Data && binary && !self.transaction.is_complete());
         if misplaced {
             let refusal = (PeerError::BadSequence, standard::BAD_SEQUENCE);
             return self.refuse_data_command(&command, refusal);
+        }
+        if self.cannot_delay(&command) {
+            return self.refuse_delay(&command);
         }
         let transfer = match command {
             DataCommand::Data => Transfer::Data,
@@ -446,12 +481,12 @@ impl ServerSession {
             {
                 if self.count_idle() {
                     self.tell(Event::PeerFault(PeerError::BadSequence));
-                    self.reply(standard::NO_VALID_RECIPIENTS);
+                    self.reply(self.no_recipients(&command));
                 }
                 return;
             }
             DataOutcome::NoRecipients => {
-                let refusal = (PeerError::BadSequence, standard::NO_VALID_RECIPIENTS);
+                let refusal = (PeerError::BadSequence, self.no_recipients(&command));
                 return self.refuse_data_command(&command, refusal);
             }
         };
@@ -467,6 +502,39 @@ impl ServerSession {
             self.tell(Event::Data(DataQuestion { token, claim }));
         } else {
             self.begin_content();
+        }
+    }
+
+    /// Whether RDLV was asked for and this verb cannot do it. RDLV is gone then.
+    fn cannot_delay(&mut self, command: &DataCommand) -> bool {
+        let submission = match command {
+            DataCommand::Data => Submission::Data,
+            DataCommand::Chunk { last: true, .. } => Submission::BdatLast,
+            DataCommand::Burl { last: true, .. } => Submission::BurlLast,
+            DataCommand::Chunk { .. } | DataCommand::Burl { .. } => return false,
+        };
+        self.long.rdlv.submission(submission) == SubmissionOutcome::Rejected
+    }
+
+    /// 520: the client may repeat DATA and BURL without RDLV; after a chunk it has to begin anew
+    /// (draft-burger-smtp-rdlv-01 §3.2.1, RFC 3030 §2).
+    fn refuse_delay(&mut self, command: &DataCommand) {
+        let refusal = self.config.cannot_delay.clone();
+        match *command {
+            DataCommand::Data | DataCommand::Burl { .. } => self.reply(refusal),
+            DataCommand::Chunk { size, last } => {
+                let replies = self.replies_to_chunk(last);
+                self.spoil(last);
+                self.drain(size, (PeerError::BadSequence, refusal), replies);
+            }
+        }
+    }
+
+    fn no_recipients(&self, command: &DataCommand) -> StaticReply {
+        match (self.config.protocol, command) {
+            // RFC 2033 §4.2: DATA without a recipient has to be 503.
+            (Protocol::Lmtp, DataCommand::Data) => LMTP_NO_RECIPIENTS,
+            _ => standard::NO_VALID_RECIPIENTS,
         }
     }
 
@@ -508,6 +576,9 @@ impl ServerSession {
     /// Asks for the content of a URL.
     pub(super) fn ask_burl(&mut self, url: Bytes, last: bool) {
         self.go(Step::BurlAsk);
+        if last {
+            self.begin_wait();
+        }
         let start = self.content.offset();
         let token = self.ask();
         self.tell(Event::Burl(BurlQuestion {
@@ -621,22 +692,13 @@ fn declared(own: &[Bytes], parameter: &Parameter<'_>) -> bool {
     own.iter().any(|keyword| parameter.is(keyword))
 }
 
-/// Verbs of extensions that this session never offers, whatever stands behind them.
-fn is_unoffered(line: &[u8]) -> bool {
-    let verb = line.split(|octet| matches!(octet, b' ' | b'\t')).next();
-    let verb = verb.unwrap_or_default();
-    [&b"RDLV"[..], b"CONT", b"DETA", b"RESUME"]
-        .iter()
-        .any(|unoffered| verb.eq_ignore_ascii_case(unoffered))
-}
-
 // Stand for lines that could not be read, also while they wait: no real line holds a NUL.
 const TOO_LONG: &[u8] = b"\0too long";
 const FORBIDDEN_OCTET: &[u8] = b"\0";
 // A BDAT whose chunk-size cannot be read.
 const REFUSED_CHUNK: &[u8] = b"BDAT";
 
-const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
+pub(super) const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;
     if let Some(code) = ReplyCode::new(code) {
         let enhanced = EnhancedCode::new(class, subject, detail);
@@ -647,6 +709,7 @@ const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Stati
     standard::TRANSACTION_FAILED
 }
 
+const LMTP_NO_RECIPIENTS: StaticReply = fixed(503, (5, 5, 1), "No valid recipients");
 const HELP: StaticReply = fixed(214, (2, 0, 0), "See RFC 5321 and RFC 1845");
 const NON_ASCII_SENDER: StaticReply = fixed(550, (5, 6, 7), "Non-ASCII sender needs SMTPUTF8");
 const NON_ASCII_RECIPIENT: StaticReply =

@@ -13,7 +13,8 @@ use crate::dot::FaultPolicy;
 use crate::ehlo::{EhloBuildError, EhloBuilder, SizeOffer};
 use crate::limits::Limits;
 use crate::protocol::Protocol;
-use crate::reply::{Reply, ReplyCode, standard};
+use crate::rdlv;
+use crate::reply::{Reply, ReplyCode, Severity, StaticReply, standard};
 
 /// How long a session waits. RFC 5321 §4.5.3.2.7 asks for at least five minutes for commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct Timeouts {
     /// For the decision on a whole message: 9 minutes, below the 10 that RFC 5321 §4.5.3.2.6 gives
     /// a client.
     pub decision: Duration,
+    /// The same for a client whose RDLV was accepted, who is told that it goes on: 24 hours. A
+    /// decision that is made by then, and whose reply waits for CONT, is waited for no longer.
+    pub long_decision: Duration,
     /// For the answer to [`Event::Abandon`](super::Event::Abandon): 10 seconds.
     pub abandon: Duration,
     /// For the decision that is open at a shutdown: 30 seconds.
@@ -44,6 +48,7 @@ impl Default for Timeouts {
             content: Duration::from_secs(180),
             question: Duration::from_secs(300),
             decision: Duration::from_secs(540),
+            long_decision: Duration::from_secs(24 * 60 * 60),
             abandon: Duration::from_secs(10),
             shutdown: Duration::from_secs(30),
             handshake: Duration::from_secs(60),
@@ -74,9 +79,16 @@ pub enum ConfigError {
     /// BINARYMIME without CHUNKING (RFC 3030 §3).
     #[error("BINARYMIME needs CHUNKING")]
     BinaryMimeWithoutChunking,
+    /// DETA without DSN (draft-burger-smtp-deta-00 §2.2.1).
+    #[error("DETA needs DSN")]
+    DetaWithoutDsn,
     /// AUTH is required and no mechanism is offered, or TLS is required and not offered.
     #[error("required but not offered")]
     RequiredNotOffered,
+    /// The reply to faulty content is not 4yz or 5yz, or is 421: the client would take the message
+    /// for delivered, or wait for the end of the connection.
+    #[error("the reply to faulty content is no refusal")]
+    FaultReply,
 }
 
 /// The configuration of a server. See [`ServerConfig::builder`].
@@ -101,6 +113,10 @@ pub struct ServerConfig {
     pub(super) rcpt_parameters: Vec<Bytes>,
     pub(super) greeting: Bytes,
     pub(super) quit: Reply,
+    pub(super) detached: Reply,
+    pub(super) rdlv_accepted: Reply,
+    pub(super) in_progress: Reply,
+    pub(super) cannot_delay: Reply,
     /// EHLO replies as octets: in clear or under TLS, before or after AUTH.
     ehlo: [[Bytes; 2]; 2],
     helo: Bytes,
@@ -118,6 +134,7 @@ pub(super) struct Offers {
     pub(super) chunking: bool,
     pub(super) binary_mime: bool,
     pub(super) checkpoint: bool,
+    pub(super) rdlv: Option<rdlv::ServerSettings>,
     pub(super) starttls: bool,
     pub(super) burl: Option<String>,
     pub(super) auth: Vec<String>,
@@ -150,13 +167,16 @@ pub struct ServerConfigBuilder {
     greeting: String,
     hello: String,
     quit: Option<String>,
+    rdlv_accepted: Option<String>,
+    in_progress: Option<String>,
+    cannot_delay: Option<String>,
 }
 
 impl ServerConfig {
     /// A configuration for the server of this name, a domain or an address literal.
     ///
     /// It offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, CHUNKING,
-    /// BINARYMIME and CHECKPOINT; STARTTLS, AUTH and BURL only when told to. CHECKPOINT is a
+    /// BINARYMIME and CHECKPOINT; STARTTLS, AUTH, BURL, RDLV and DETA only when told to. CHECKPOINT is a
     /// promise that the store fences (see the
     /// [store's part](crate::checkpoint::transaction#what-the-store-promises)); without such a
     /// store switch it off.
@@ -190,6 +210,7 @@ impl ServerConfig {
                 chunking: true,
                 binary_mime: true,
                 checkpoint: true,
+                rdlv: None,
                 starttls: false,
                 burl: None,
                 auth: Vec::new(),
@@ -211,7 +232,19 @@ impl ServerConfig {
             greeting: "SMTP service ready".into(),
             hello: "says hello".into(),
             quit: None,
+            rdlv_accepted: None,
+            in_progress: None,
+            cannot_delay: None,
         }
+    }
+
+    /// What RDLV goes by; settings of no account where it is not offered.
+    pub(super) fn rdlv(&self) -> rdlv::ServerSettings {
+        self.offers.rdlv.unwrap_or(rdlv::ServerSettings::LEAST)
+    }
+
+    pub(super) fn offers_deta(&self) -> bool {
+        self.offers.rdlv.is_some_and(|rdlv| rdlv.offers_deta())
     }
 
     pub(super) fn ehlo_reply(&self, tls: bool, authenticated: bool) -> &Bytes {
@@ -274,7 +307,7 @@ impl ServerConfigBuilder {
         /// Asks [`Event::Data`](super::Event::Data) also where no record is kept.
         ask_data => ask_data;
         /// Asks [`Event::Command`](super::Event::Command) for commands that the session does not
-        /// know, and for VRFY and EXPN, in place of its own replies.
+        /// know, and for VRFY, EXPN and HELP, in place of its own replies.
         ask_commands => ask_commands;
     }
 
@@ -314,6 +347,26 @@ impl ServerConfigBuilder {
         self
     }
 
+    /// Offers RDLV (draft-burger-smtp-rdlv-01), and DETA where the settings say so: a client may
+    /// then be told that the decision takes its time, and hang up without losing the message. See
+    /// [the module](crate::rdlv).
+    ///
+    /// ```
+    /// use smtp_checkpoint::rdlv::ServerSettings;
+    /// use smtp_checkpoint::server::{ConfigError, ServerConfig};
+    ///
+    /// let long = ServerSettings::new(30)?.deta(true);
+    /// let builder = || ServerConfig::builder("mx.example.net").rdlv(long);
+    /// assert!(builder().build().is_ok());
+    /// // A client that hangs up hears of a failure by a DSN alone.
+    /// assert_eq!(builder().dsn(false).build().err(), Some(ConfigError::DetaWithoutDsn));
+    /// # Ok::<(), smtp_checkpoint::rdlv::SettingsError>(())
+    /// ```
+    pub fn rdlv(mut self, settings: rdlv::ServerSettings) -> Self {
+        self.offers.rdlv = Some(settings);
+        self
+    }
+
     /// Offers a keyword of your own.
     pub fn keyword(mut self, keyword: &str, parameters: &str) -> Self {
         self.offers
@@ -343,7 +396,7 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// The final reply to content that the policy refuses: 550 5.6.0 by default.
+    /// The final reply to content that the policy refuses, 4yz or 5yz: 550 5.6.0 by default.
     pub fn fault_reply(mut self, reply: impl Into<Reply>) -> Self {
         self.fault_reply = reply.into();
         self
@@ -369,9 +422,28 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// The text of the reply to QUIT.
+    /// The text of the reply to QUIT, and to a DETA that is granted.
     pub fn quit(mut self, text: &str) -> Self {
         self.quit = Some(text.into());
+        self
+    }
+
+    /// The text of the reply to an RDLV that is accepted. It may begin with an enhanced code.
+    pub fn rdlv_accepted(mut self, text: &str) -> Self {
+        self.rdlv_accepted = Some(text.into());
+        self
+    }
+
+    /// The text of the 120.
+    pub fn in_progress(mut self, text: &str) -> Self {
+        self.in_progress = Some(text.into());
+        self
+    }
+
+    /// The text of the 520 to a verb for which no 120 can be sent. It may begin with an enhanced
+    /// code.
+    pub fn cannot_delay(mut self, text: &str) -> Self {
+        self.cannot_delay = Some(text.into());
         self
     }
 
@@ -385,8 +457,18 @@ impl ServerConfigBuilder {
         if offers.binary_mime && !offers.chunking {
             return Err(ConfigError::BinaryMimeWithoutChunking);
         }
+        if offers.rdlv.is_some_and(|rdlv| rdlv.offers_deta()) && !offers.dsn {
+            return Err(ConfigError::DetaWithoutDsn);
+        }
         if (self.require_tls && !offers.starttls) || (self.require_auth && offers.auth.is_empty()) {
             return Err(ConfigError::RequiredNotOffered);
+        }
+        let refuses = matches!(
+            self.fault_reply.severity(),
+            Severity::TransientFailure | Severity::PermanentFailure
+        );
+        if !refuses || self.fault_reply.code() == ReplyCode::SERVICE_NOT_AVAILABLE {
+            return Err(ConfigError::FaultReply);
         }
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let one_line = |code: ReplyCode, line: &str| {
@@ -401,14 +483,9 @@ impl ServerConfigBuilder {
             Ok(encoded(&self.ehlo(tls, authenticated)?))
         };
         let first_line = join(&self.hostname, &self.hello);
-        let quit = match &self.quit {
-            Some(text) => {
-                let enhanced = standard::CLOSING.enhanced_code();
-                Reply::with_text(ReplyCode::CLOSING, enhanced, text.clone())
-                    .map_err(|_| ConfigError::Text)?
-            }
-            None => standard::CLOSING.into(),
-        };
+        let accepted = offers
+            .rdlv
+            .map_or(standard::OK, |settings| settings.accepted());
         Ok(ServerConfig {
             ehlo: [
                 [ehlo(false, false)?, ehlo(false, true)?],
@@ -419,7 +496,11 @@ impl ServerConfigBuilder {
                 ReplyCode::SERVICE_READY,
                 &join(&self.hostname, &self.greeting),
             )?),
-            quit,
+            quit: reworded(standard::CLOSING, self.quit.as_deref())?,
+            detached: reworded(standard::DETACHED, self.quit.as_deref())?,
+            rdlv_accepted: reworded(accepted, self.rdlv_accepted.as_deref())?,
+            in_progress: reworded(standard::IN_PROGRESS, self.in_progress.as_deref())?,
+            cannot_delay: reworded(standard::CANNOT_DELAY, self.cannot_delay.as_deref())?,
             protocol: self.protocol,
             limits: self.limits,
             timeouts: self.timeouts,
@@ -444,9 +525,23 @@ impl ServerConfigBuilder {
         type Switch = fn(EhloBuilder) -> EhloBuilder;
         let offers = &self.offers;
         let mut reply = EhloBuilder::new(&self.hostname)?.greeting(&self.hello)?;
-        let switches: [(bool, Switch); 9] = [
-            (offers.pipelining, EhloBuilder::pipelining),
-            (offers.eight_bit_mime, EhloBuilder::eight_bit_mime),
+        // The order of the dialogues in the drafts of RDLV and DETA.
+        if offers.eight_bit_mime {
+            reply = reply.eight_bit_mime();
+        }
+        if offers.pipelining {
+            reply = reply.pipelining();
+        }
+        if let Some(parameters) = &offers.burl {
+            reply = reply.burl(parameters)?;
+        }
+        if let Some(settings) = &offers.rdlv {
+            reply = reply.rdlv(settings.mintimer())?;
+            if settings.offers_deta() {
+                reply = reply.deta();
+            }
+        }
+        let switches: [(bool, Switch); 7] = [
             (offers.smtputf8, EhloBuilder::smtputf8),
             (offers.dsn, EhloBuilder::dsn),
             (
@@ -470,13 +565,26 @@ impl ServerConfigBuilder {
         if !offers.auth.is_empty() && !authenticated && (tls || offers.auth_in_clear) {
             reply = reply.auth(&offers.auth)?;
         }
-        if let Some(parameters) = &offers.burl {
-            reply = reply.burl(parameters)?;
-        }
         for (keyword, parameters) in &offers.keywords {
             reply = reply.keyword(keyword, parameters)?;
         }
         reply.build()
+    }
+}
+
+/// A standard reply with a text, and maybe an enhanced code, of the caller's.
+fn reworded(standard: StaticReply, text: Option<&str>) -> Result<Reply, ConfigError> {
+    let Some(text) = text else {
+        return Ok(standard.into());
+    };
+    let reply = |enhanced, text: &str| {
+        Reply::with_text(standard.code(), enhanced, String::from(text))
+            .map_err(|_| ConfigError::Text)
+    };
+    let own = reply(None, text)?.with_enhanced_from_text();
+    match own.enhanced_code() {
+        Some(_) => Ok(own),
+        None => reply(standard.enhanced_code(), text),
     }
 }
 

@@ -6,6 +6,7 @@ use core::ops::Range;
 use bytes::{Buf, Bytes};
 
 use super::event::{EndOfDataQuestion, Ending, Event};
+use super::progress::Finding;
 use super::state::{Phase, Step};
 use super::{AwaitQuestion, ServerSession};
 use crate::checkpoint::EndOutcome;
@@ -13,6 +14,7 @@ use crate::command::Body;
 use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
 use crate::error::PeerError;
 use crate::offset::OctetOffset;
+use crate::rdlv::Decision;
 use crate::reply::{Reply, ReplyCode, standard};
 use crate::time::Timestamp;
 
@@ -251,6 +253,13 @@ impl ServerSession {
     /// A chunk, or the content of a URL, is refused: nothing of the transaction can be completed.
     pub(super) fn refuse_chunk(&mut self, reply: Reply, last: bool) {
         let replies = self.replies_to_chunk(last);
+        if last && self.progress_is_unanswered() {
+            if reply.code().get() == 421 {
+                return self.close(Some(reply), Ending::Closed);
+            }
+            let replies = alloc::vec![reply; replies];
+            return self.conclude(&replies, Decision::Refused, Finding::UrlRefused);
+        }
         self.spoil(last);
         self.refuse_each(&reply, replies);
     }
@@ -486,11 +495,17 @@ impl ServerSession {
             EndOutcome::Decide => self.decide(),
             EndOutcome::Await => {
                 self.go(Step::Await);
-                let Some(key) = self.transaction.key().cloned() else {
+                self.begin_wait();
+                let key = self.transaction.key().cloned();
+                let Some((key, generation)) = key.zip(self.transaction.generation()) else {
                     return;
                 };
                 let token = self.ask();
-                self.tell(Event::AwaitDecision(AwaitQuestion { token, key }));
+                self.tell(Event::AwaitDecision(AwaitQuestion {
+                    token,
+                    key,
+                    generation,
+                }));
             }
             EndOutcome::Retained {
                 completion,
@@ -539,8 +554,12 @@ impl ServerSession {
             // The caller's store failed: what it has is still good.
             self.tell(Event::TransactionEnded);
         }
-        for _ in 0..self.transaction.expected_replies() {
-            self.reply(reply.clone());
+        let replies = alloc::vec![reply.clone(); self.transaction.expected_replies()];
+        if self.progress_is_unanswered() {
+            return self.conclude(&replies, Decision::Refused, Finding::ContentRefused);
+        }
+        for reply in replies {
+            self.reply(reply);
         }
         self.end_transaction();
     }
@@ -548,6 +567,7 @@ impl ServerSession {
     /// All data is in: asks for the decision.
     pub(super) fn decide(&mut self) {
         self.go(Step::Decide);
+        self.begin_wait();
         let size = self.transaction.length();
         let decision = self.record();
         let token = self.ask();
@@ -556,6 +576,7 @@ impl ServerSession {
             decision,
             size,
         }));
+        self.ask_waiting_detach();
     }
 
     /// When content has to have come.

@@ -7,12 +7,12 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::event::{AbandonQuestion, Ending, Event};
+use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
 use super::{Asked, Content, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
-use crate::line::LineReader;
+use crate::line::{LineReader, end_of_line};
 use crate::reply::{Reply, standard};
 use crate::token::Token;
 
@@ -59,15 +59,24 @@ impl ServerSession {
             }
             Phase::Content => self.receive(),
             Phase::Sasl => self.read_sasl(),
+            Phase::Deciding | Phase::Awaiting | Phase::BurlAsked if self.reads_answer() => {
+                self.read_command()
+            }
             phase if phase.reads_commands() => self.read_command(),
             _ => false,
         };
-        if moved {
-            return true;
+        if moved || !self.eof {
+            return moved;
         }
-        let unread = !self.input.is_empty() || self.held.is_some();
+        let unread = self.held.is_some()
+            || match self.phase {
+                // Commands stand behind the end of the data. Half of one, say of a QUIT that was
+                // cut, is nothing to wait for.
+                Phase::Deciding | Phase::Awaiting => end_of_line(&self.input, false).is_some(),
+                _ => !self.input.is_empty(),
+            };
         let waits_for_caller = self.phase == Phase::Content && !self.content.batch_is_empty();
-        if self.eof && (self.broken || !unread) && !waits_for_caller {
+        if (self.broken || !unread) && !waits_for_caller {
             self.lose();
             return true;
         }
@@ -197,6 +206,7 @@ impl ServerSession {
         if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return;
         }
+        self.leave_decision();
         self.interrupt();
         if let Some(reply) = reply {
             self.write(&reply);
@@ -208,9 +218,7 @@ impl ServerSession {
 
     /// The connection was lost: what is open gets no reply.
     pub(super) fn lose(&mut self) {
-        if self.phase == Phase::Deciding && self.transaction.generation().is_none() {
-            self.ask_abandon();
-        }
+        self.leave_decision();
         self.interrupt();
         self.end(Ending::Lost);
     }
@@ -219,6 +227,7 @@ impl ServerSession {
         self.go(Step::Closed);
         self.output.discard();
         self.forget();
+        self.tell_not_taken_back();
         self.tell(Event::Finished(ending));
     }
 
@@ -233,19 +242,23 @@ impl ServerSession {
         self.drain = None;
         self.content = Content::default();
         self.lines = LineReader::new();
+        self.forget_decision();
     }
 
-    pub(super) fn ask_abandon(&mut self) {
+    pub(super) fn ask_abandon(&mut self, reason: AbandonReason) {
         let token = self.tokens.issue();
         self.abandon = Some(Asked {
             number: token.number(),
             since: self.now,
         });
-        let key = match self.transaction.generation() {
-            Some(_) => self.transaction.key().cloned(),
-            None => None,
-        };
-        self.tell(Event::Abandon(AbandonQuestion { token, key }));
+        let generation = self.transaction.generation();
+        let key = generation.and_then(|_| self.transaction.key().cloned());
+        self.tell(Event::Abandon(AbandonQuestion {
+            token,
+            key,
+            generation,
+            reason,
+        }));
     }
 
     pub(super) fn time_out(&mut self) {
@@ -256,9 +269,8 @@ impl ServerSession {
                 self.end(Ending::Lost);
             }
             Phase::Content => self.content_time_out(),
-            Phase::Deciding | Phase::Awaiting if self.abandon.is_none() => self.ask_abandon(),
-            // Too late to stop it: any reply would promise too much.
-            Phase::Deciding | Phase::Awaiting => self.close(None, Ending::Silent),
+            Phase::Deciding | Phase::Awaiting => self.decision_time_out(),
+            Phase::BurlAsked if self.may_take_long() => self.decision_time_out(),
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 let silent = self.now >= self.since + self.config.timeouts.command;
                 let error = if self.drain_is_too_slow() {

@@ -17,6 +17,7 @@ use crate::checkpoint::{
 use crate::command::Rcpt;
 use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
+use crate::rdlv::Decision;
 use crate::reply::Reply;
 use crate::token::Token;
 
@@ -63,10 +64,43 @@ pub enum Event {
     /// All data is in, and a decision is under way that another session began. Answer with its
     /// outcome.
     AwaitDecision(AwaitQuestion),
-    /// Give up the decision under way if that is still possible: its time is over, or the
-    /// connection of a transaction without a record is lost. After a loss the answer is
-    /// [`Answered::Stale`]; act on the question all the same.
+    /// Give up the decision under way if that is still possible: its time is over, or the client
+    /// of a transaction without a record is gone ([`AbandonQuestion::reason`]). After a loss the
+    /// answer is [`Answered::Stale`]; act on the question all the same.
     Abandon(AbandonQuestion),
+    /// RSET, EHLO or HELO came in answer to a 120: stop the decision if that is still possible.
+    /// Only with [`rdlv`](super::ServerConfigBuilder::rdlv). See [`AbortQuestion`].
+    Abort(AbortQuestion),
+    /// DETA came in answer to a 120: may the client leave, and the message be the server's? Only
+    /// where [DETA is offered](crate::rdlv::ServerSettings::deta). See [`DetachQuestion`].
+    Detach(DetachQuestion),
+    /// The decision is made and its reply could not be given: the client left, or reset, while it
+    /// waited behind a 120; or the session that took a detached message back ended before the
+    /// final reply was transmitted. The message stands, or its refusal does; nothing is asked.
+    ///
+    /// With a record the client can ask for the reply on its next connection. Without one, it does
+    /// not know of an acceptance and will probably send the message again (RFC 1047).
+    ReplyUndelivered {
+        /// The key, where a record is kept.
+        key: Option<TransactionKey>,
+        /// The generation of the session's claim, where a record is kept.
+        generation: Option<Generation>,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// A client that had detached took its message back by a restart, and the final reply has been
+    /// transmitted: what became of the message is not the server's to report any more. Store
+    /// [`Record::take_back`] of what is held under the key, by compare-and-set on the generation,
+    /// and count the submission [finished](crate::rdlv::Limiter::finish).
+    ///
+    /// The duty is with the server until then: if the session ends without this event, however it
+    /// ends, the message is detached as before ([the rule](crate::rdlv#a-client-that-comes-back)).
+    TakenBack {
+        /// The key.
+        key: TransactionKey,
+        /// The generation of the session's claim.
+        generation: Generation,
+    },
     /// The transaction was interrupted, and this is what to keep of it: make the content taken so
     /// far durable, then store the record. Before [`TransactionEnded`](Self::TransactionEnded) and
     /// [`Finished`](Self::Finished). It may come late, when the client is back and another session
@@ -109,7 +143,7 @@ pub enum Event {
     /// A decision on a record that is under way goes on: commit it, the client asks for the reply
     /// on its next connection. Without a record [`Abandon`](Self::Abandon) came before.
     TransactionEnded,
-    /// The final reply to the end of the data was written without a question: the content was
+    /// The final reply to the end of the data was found without a question: the content was
     /// refused for a fault or its size.
     ContentRefused(PeerError),
     /// The peer broke a rule and has been answered.
@@ -121,12 +155,26 @@ pub enum Event {
     Finished(Ending),
 }
 
+/// Why a decision is to be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AbandonReason {
+    /// Its time is over. The client still waits for the answer.
+    TimeOver,
+    /// The connection is lost, or was closed for a fault of the client's.
+    ConnectionLost,
+    /// The client did not answer a 120 in time, or answered it with QUIT.
+    ClientGone,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
     /// QUIT was answered.
     Quit,
+    /// DETA was answered with 221: the message is the server's, and so is what becomes of it.
+    Detached,
     /// The server closed: 421, a refused connection, shutdown.
     Closed,
     /// The server closed without a reply, because one would have promised too much.
@@ -197,11 +245,55 @@ question! {
 }
 question! {
     /// See [`Event::AwaitDecision`].
-    AwaitQuestion { key: TransactionKey }
+    AwaitQuestion { key: TransactionKey, generation: Generation }
 }
 question! {
     /// See [`Event::Abandon`].
-    AbandonQuestion { key: Option<TransactionKey> }
+    AbandonQuestion {
+        key: Option<TransactionKey>,
+        generation: Option<Generation>,
+        reason: AbandonReason,
+    }
+}
+question! {
+    /// Can the decision be stopped? The answer is that of
+    /// [`answer_abort`](super::ServerSession::answer_abort).
+    ///
+    /// With a record the answer is the store's, in one step: under another generation nothing is
+    /// stopped and it is [`Outdated`](crate::rdlv::ResetAnswer::Outdated); where the decision is
+    /// committed, or is being, it is [`TooLate`](crate::rdlv::ResetAnswer::TooLate); else the
+    /// decision is stopped and the record, detached or not, discarded, and it is
+    /// [`Aborted`](crate::rdlv::ResetAnswer::Aborted). Whoever awaits the decision is told
+    /// [`AwaitAnswer::Outdated`].
+    ///
+    /// The question outlives its session: act on it also where the connection is lost meanwhile,
+    /// for the client wanted it. If the decision is answered first, that settles the reset, and
+    /// this answer is stale.
+    AbortQuestion { key: Option<TransactionKey>, generation: Option<Generation> }
+}
+question! {
+    /// May the client leave? The answer is that of
+    /// [`answer_detach`](super::ServerSession::answer_detach).
+    ///
+    /// [`Owned`](crate::rdlv::DetachAnswer::Owned) is right once it is durable that the server owns
+    /// the message, so that after a crash it is decided on without its client, delivered, or its
+    /// failure reported. With a record that is [`Record::detach`] of what is held under the key,
+    /// stored in one step under the generation, with the content; without one it is the queue's to
+    /// know. The number of such messages is to be limited for each sender
+    /// ([`Limiter`](crate::rdlv::Limiter), draft-burger-smtp-deta-00 §5).
+    ///
+    /// Where the decision is made already its replies are [`held`](Self::held). A failure among
+    /// them is then reported as if it came later, for the client never sees it.
+    ///
+    /// The question outlives its session. Where the connection is lost before the answer, the
+    /// client does not know whether it has left: carry on as asked if that can be, which is right
+    /// in either case. Where it cannot and there is no record, abandon the decision if that is
+    /// still possible, as with [`Event::Abandon`], which does not come then.
+    DetachQuestion {
+        key: Option<TransactionKey>,
+        generation: Option<Generation>,
+        held: Option<Vec<Reply>>,
+    }
 }
 question! {
     /// See [`Event::Auth`].
@@ -298,7 +390,8 @@ impl EndOfDataQuestion {
 
     /// The record to decide on: all data is in, no decision yet. Begin the decision with a
     /// compare-and-set of the key under its generation, and commit what
-    /// [`Record::complete`] makes of it.
+    /// [`Record::complete`] makes of it, as it is held by then: where DETA is offered it may have
+    /// been marked [detached](Record::detach).
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         self.decision.as_ref().map(|(_, record)| record.as_ref())
@@ -317,6 +410,12 @@ impl AwaitQuestion {
     pub fn key(&self) -> &TransactionKey {
         &self.key
     }
+
+    /// The generation of this session's claim: under a later one it is outdated.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
 }
 
 impl AbandonQuestion {
@@ -325,6 +424,53 @@ impl AbandonQuestion {
     #[must_use]
     pub fn key(&self) -> Option<&TransactionKey> {
         self.key.as_ref()
+    }
+
+    /// The generation of this session's claim, where a record is kept.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// Why it is asked.
+    #[must_use]
+    pub fn reason(&self) -> AbandonReason {
+        self.reason
+    }
+}
+
+impl AbortQuestion {
+    /// The key, where a record is kept.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.key.as_ref()
+    }
+
+    /// The generation that the key must still have, where a record is kept.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+}
+
+impl DetachQuestion {
+    /// The key, where a record is kept.
+    #[must_use]
+    pub fn key(&self) -> Option<&TransactionKey> {
+        self.key.as_ref()
+    }
+
+    /// The generation that the key must still have, where a record is kept.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// The final replies that wait for the client, where the decision is made: the caller's, or
+    /// those of content that was refused without a question, of which nobody else knows.
+    #[must_use]
+    pub fn held(&self) -> Option<&[Reply]> {
+        self.held.as_deref()
     }
 }
 

@@ -146,6 +146,7 @@ mod config;
 mod content;
 mod drive;
 mod event;
+mod progress;
 mod state;
 
 use alloc::collections::VecDeque;
@@ -158,14 +159,16 @@ pub use crate::protocol::Protocol;
 pub use answer::Answer;
 pub use config::{ConfigError, DataRate, ServerConfig, ServerConfigBuilder, Timeouts};
 pub use event::{
-    AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
-    AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, ClaimToConfirm,
-    CommandAnswer, CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
-    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
-    MailQuestion, Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
+    AbandonAnswer, AbandonQuestion, AbandonReason, AbortQuestion, Answered, AuthAnswer,
+    AuthFailure, AuthQuestion, AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer,
+    BurlQuestion, ClaimToConfirm, CommandAnswer, CommandQuestion, ConnectionAnswer,
+    ConnectionQuestion, DataAnswer, DataQuestion, DetachQuestion, EndOfDataAnswer,
+    EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer, MailQuestion,
+    Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
 };
 
 use self::content::{Content, Drain};
+use self::progress::LongDecision;
 use self::state::{Phase, Step};
 use crate::checkpoint::{Generation, Transaction, TransactionKey};
 use crate::error::UsageError;
@@ -251,6 +254,7 @@ pub struct ServerSession {
     extended: bool,
     transaction: Transaction,
     content: Content,
+    long: LongDecision,
     drain: Option<Drain>,
     /// Where the last 355 ends in the output.
     offset_told: Position,
@@ -278,6 +282,7 @@ impl ServerSession {
             Protocol::Smtp => Transaction::default(),
             Protocol::Lmtp => Transaction::lmtp(),
         };
+        let long = LongDecision::new(config.rdlv());
         let mut session = Self {
             config,
             peer,
@@ -302,6 +307,7 @@ impl ServerSession {
             extended: false,
             transaction,
             content: Content::default(),
+            long,
             drain: None,
             offset_told: Position::default(),
             offset_is_told: true,
@@ -455,7 +461,8 @@ impl ServerSession {
     /// Content that has not been taken by now is gone, and is not in its record.
     ///
     /// Go on with the loop until [`Event::Finished`]: the 421 has to be transmitted. An open
-    /// decision has [`Timeouts::shutdown`], then [`Event::Abandon`] asks for it.
+    /// decision has [`Timeouts::shutdown`], then [`Event::Abandon`] asks for it; a final reply
+    /// that waits behind a 120 has as long, then the session closes without it.
     pub fn shutdown(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         if self.shutdown.is_none() {
@@ -511,13 +518,8 @@ impl ServerSession {
             Phase::TlsHandshake => timeouts.handshake,
             Phase::Sasl => timeouts.command,
             Phase::Content => return Some(self.content_deadline()),
-            Phase::Deciding | Phase::Awaiting => {
-                return Some(match (self.abandon, self.shutdown) {
-                    (Some(asked), _) => asked.since + timeouts.abandon,
-                    (None, Some(shutdown)) => shutdown.min(self.since + timeouts.decision),
-                    (None, None) => self.since + timeouts.decision,
-                });
-            }
+            Phase::Deciding | Phase::Awaiting => return Some(self.decision_deadline()),
+            Phase::BurlAsked if self.may_take_long() => return Some(self.decision_deadline()),
             Phase::Connecting
             | Phase::HelloAsked
             | Phase::MailAsked
@@ -574,6 +576,7 @@ impl ServerSession {
         }
         self.output.transmitted(octets)?;
         self.note_offset_told();
+        self.note_transmitted();
         Ok(())
     }
 }

@@ -22,16 +22,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Completion, Confirmation, Discard, Generation, Record, RecordState, TransactionKey,
-    Verdict,
+    Claim, Completion, Confirmation, Discard, Duty, Generation, Record, RecordState,
+    TransactionKey, Verdict,
 };
+use smtp_checkpoint::dsn::{Owed, RecipientResult};
+use smtp_checkpoint::envelope::Envelope;
+use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer};
 use smtp_checkpoint::reply::{Reply, ReplyCode, standard};
 use smtp_checkpoint::server::{
-    AbandonAnswer, AbandonQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
+    AbandonAnswer, AbandonQuestion, AbortQuestion, Answered, AuthAnswer, AuthFailure, AuthQuestion,
     AuthResponseQuestion, AwaitAnswer, AwaitQuestion, BurlAnswer, BurlQuestion, CommandAnswer,
     CommandQuestion, ConnectionAnswer, ConnectionQuestion, DataAnswer, DataQuestion,
-    EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer,
-    MailQuestion, Peer, RcptQuestion, ServerConfig, ServerSession, StartTlsAnswer,
+    DetachQuestion, EndOfDataAnswer, EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion,
+    MailAnswer, MailQuestion, Peer, RcptQuestion, ServerConfig, ServerSession, StartTlsAnswer,
     StartTlsQuestion, TlsOutcome,
 };
 use smtp_checkpoint::time::Timestamp;
@@ -72,10 +75,26 @@ pub struct Delivered {
 pub struct Store {
     pub held: BTreeMap<Vec<u8>, Held>,
     pub delivered: Vec<Delivered>,
+    /// Delivery status notifications: recipients and their status.
+    pub reports: Vec<String>,
     decisions: u64,
 }
 
-fn envelope_of(record: &smtp_checkpoint::envelope::Envelope) -> Vec<u8> {
+/// What is reported of a failure: who failed, and how.
+fn report_of(envelope: &Envelope, results: &[RecipientResult]) -> Option<String> {
+    let Owed::Report(report) = Owed::by(envelope, results).expect("results that fit") else {
+        return None;
+    };
+    let failed = report.failed().iter().map(|failed| {
+        let path = failed.recipient().rcpt().forward_path;
+        let local = path.mailbox().expect("a mailbox").local_part();
+        let local = local.as_bytes().escape_ascii();
+        format!("{local} {}", failed.failure().status())
+    });
+    Some(failed.collect::<Vec<_>>().join(", "))
+}
+
+fn envelope_of(record: &Envelope) -> Vec<u8> {
     let mut lines = record.mail_line().to_vec();
     for recipient in record.accepted() {
         lines.push(b'\n');
@@ -204,6 +223,65 @@ impl Store {
         }
     }
 
+    /// Marks what is held as owned by the server, durably.
+    fn detach(&mut self, key: &TransactionKey, generation: Generation) -> DetachAnswer {
+        let Some(held) = self.at(key, generation) else {
+            return DetachAnswer::Outdated;
+        };
+        if let Some(record) = &held.processing {
+            let record = record.detach();
+            held.processing = Some(record.clone());
+            held.record = Some(record.withdraw());
+        } else if let Some(record) = &held.record {
+            held.record = Some(record.detach());
+        } else {
+            return DetachAnswer::Failed; // refused for its content: nothing is held
+        }
+        held.synced = held.content.len();
+        DetachAnswer::Owned
+    }
+
+    /// Stops the decision and discards the record, in one step.
+    fn abort(&mut self, key: &TransactionKey, generation: Generation) -> ResetAnswer {
+        let Some(held) = self.at(key, generation) else {
+            return ResetAnswer::Outdated;
+        };
+        if held.processing.take().is_none() {
+            return ResetAnswer::TooLate;
+        }
+        held.record = None;
+        held.content.clear();
+        held.synced = 0;
+        ResetAnswer::Aborted
+    }
+
+    fn take_back(&mut self, key: &TransactionKey, generation: Generation) {
+        if let Some(held) = self.at(key, generation) {
+            let record = held.record.as_ref().expect("a record that was taken back");
+            held.record = Some(record.take_back());
+        }
+    }
+
+    /// Does what is due for messages whose clients have detached: `is_held` says which key a
+    /// session holds.
+    fn do_duties(&mut self, is_held: impl Fn(&[u8], u64) -> bool) {
+        for (key, held) in &mut self.held {
+            let Some(record) = &held.record else { continue };
+            if is_held(key, held.generation) || held.processing.is_some() {
+                continue;
+            }
+            match record.duty() {
+                Duty::Nothing => {}
+                Duty::Decide => held.processing = Some(record.clone()),
+                Duty::Report(results) => {
+                    let report = report_of(record.envelope(), &results);
+                    self.reports.push(report.expect("a report that is owed"));
+                    held.record = Some(record.with_dsn_issued());
+                }
+            }
+        }
+    }
+
     /// All that a later session can see, for comparison.
     pub fn state(&self) -> String {
         let mut state = String::new();
@@ -226,6 +304,7 @@ impl Store {
                 delivered.content.escape_ascii()
             );
         }
+        state += &self.reports.join("\n");
         state
     }
 
@@ -235,14 +314,18 @@ impl Store {
         let Some(held) = self.held.values().next() else {
             return "none".into();
         };
-        if let Some(record) = &held.processing {
-            return format!("processing {}", record.length());
-        }
-        match &held.record {
-            None => "none".into(),
-            Some(record) if held.is_committed() => format!("committed {}", record.length()),
-            Some(record) => format!("partial {}", record.length()),
-        }
+        let (state, record) = match (&held.processing, &held.record) {
+            (Some(record), _) => ("processing", record),
+            (None, None) => return "none".into(),
+            (None, Some(record)) if held.is_committed() => ("committed", record),
+            (None, Some(record)) => ("partial", record),
+        };
+        let detached = if record.is_detached() {
+            "detached "
+        } else {
+            ""
+        };
+        format!("{detached}{state} {}", record.length())
     }
 }
 
@@ -271,6 +354,8 @@ pub enum Question {
     EndOfData(EndOfDataQuestion),
     Await(AwaitQuestion),
     Abandon(AbandonQuestion),
+    Abort(AbortQuestion),
+    Detach(DetachQuestion),
     Auth(AuthQuestion),
     AuthResponse(AuthResponseQuestion),
     StartTls(StartTlsQuestion),
@@ -289,6 +374,8 @@ impl Question {
             Self::EndOfData(_) => "verdict",
             Self::Await(_) => "await",
             Self::Abandon(_) => "abandon",
+            Self::Abort(_) => "abort",
+            Self::Detach(_) => "detach",
             Self::Auth(_) => "auth",
             Self::AuthResponse(_) => "sasl",
             Self::StartTls(_) => "starttls",
@@ -310,11 +397,25 @@ pub struct Link {
     /// What happened, by name.
     pub log: Vec<String>,
     claim: Option<(TransactionKey, Generation)>,
+    /// The claim as the store sees it: until the next MAIL, or the end of the session.
+    holds: Option<(TransactionKey, Generation)>,
     /// Content of a transaction without a record.
     spool: Vec<u8>,
+    /// One without a record that is decided on.
+    unrecorded: Option<Unrecorded>,
     pub finished: Option<Ending>,
     /// Output is left where it is.
     pub stuck: bool,
+}
+
+/// A message without a record whose decision is under way, or was made and not told.
+#[derive(Debug)]
+pub struct Unrecorded {
+    envelope: Envelope,
+    content: Vec<u8>,
+    expected: usize,
+    detached: bool,
+    failed: Option<Vec<Reply>>,
 }
 
 /// What a recorded transaction answers a RCPT or MAIL with.
@@ -344,6 +445,9 @@ pub struct World {
     pub hello: VecDeque<Reply>,
     pub refuse_tls: bool,
     pub abandon: AbandonAnswer,
+    /// In place of what the store says.
+    pub abort: VecDeque<ResetAnswer>,
+    pub detach: VecDeque<DetachAnswer>,
 }
 
 impl World {
@@ -365,6 +469,8 @@ impl World {
             hello: VecDeque::new(),
             refuse_tls: false,
             abandon: AbandonAnswer::Abandoned,
+            abort: VecDeque::new(),
+            detach: VecDeque::new(),
         }
     }
 
@@ -379,7 +485,9 @@ impl World {
             received: Vec::new(),
             log: Vec::new(),
             claim: None,
+            holds: None,
             spool: Vec::new(),
+            unrecorded: None,
             finished: None,
             stuck: false,
         };
@@ -476,6 +584,15 @@ impl World {
     pub fn crash(&mut self) {
         self.links.clear();
         self.store.crash();
+        self.do_duties();
+    }
+
+    fn do_duties(&mut self) {
+        let links = &self.links;
+        self.store.do_duties(|key, generation| {
+            (links.values().filter_map(|link| link.holds.as_ref()))
+                .any(|(held, of)| held.as_bytes() == key && of.0 == generation)
+        });
     }
 
     pub fn release(&mut self, kind: &str) {
@@ -530,6 +647,7 @@ impl World {
             }
             break;
         }
+        self.do_duties();
     }
 
     fn event(&mut self, name: &str, event: Event) {
@@ -572,12 +690,24 @@ impl World {
             }
             Event::Finished(ending) => {
                 link.finished = Some(ending);
+                link.holds = None;
+                return;
+            }
+            Event::TakenBack { key, generation } => {
+                assert_eq!(link.holds, Some((key.clone(), generation)));
+                self.store.take_back(&key, generation);
                 return;
             }
             Event::Abandon(question) => Question::Abandon(question),
+            Event::Abort(question) => Question::Abort(question),
+            Event::Detach(question) => Question::Detach(question),
             Event::Connection(question) => Question::Connection(question),
             Event::Hello(question) => Question::Hello(question),
-            Event::Mail(question) => Question::Mail(question),
+            Event::Mail(question) => {
+                link.holds = None;
+                link.unrecorded = None;
+                Question::Mail(question)
+            }
             Event::Rcpt(question) => Question::Rcpt(question),
             Event::Data(question) => Question::Data(question),
             Event::Burl(question) => Question::Burl(question),
@@ -592,6 +722,16 @@ impl World {
                         assert_eq!(answered.unwrap(), Answered::Taken);
                         return;
                     }
+                } else {
+                    let content = std::mem::take(&mut link.spool);
+                    assert_eq!(question.size().get(), content.len() as u64);
+                    link.unrecorded = Some(Unrecorded {
+                        envelope: link.session.transaction().envelope().clone(),
+                        content,
+                        expected: link.session.transaction().expected_replies(),
+                        detached: false,
+                        failed: None,
+                    });
                 }
                 Question::EndOfData(question)
             }
@@ -669,6 +809,7 @@ impl World {
                         Ok(claimed) => {
                             if let Claim::Claimed { generation, .. } = &claimed {
                                 link.claim = Some((key.clone(), *generation));
+                                link.holds.clone_from(&link.claim);
                             }
                             claim = claimed;
                         }
@@ -726,7 +867,11 @@ impl World {
             },
             Question::EndOfData(question) => {
                 let verdict = self.verdicts.pop_front();
-                let expected = session.transaction().expected_replies();
+                let expected = match (question.record(), &link.unrecorded) {
+                    (Some(record), _) => record.expected_replies(),
+                    (None, Some(message)) => message.expected,
+                    (None, None) => 1,
+                };
                 let verdict = verdict.unwrap_or_else(|| {
                     Verdict::for_each_recipient(
                         (0..expected).map(|_| standard::MESSAGE_ACCEPTED.into()),
@@ -740,17 +885,21 @@ impl World {
                     self.tell_others(name);
                     return answered;
                 }
-                let decided = Delivered {
-                    envelope: envelope_of(session.transaction().envelope()),
-                    content: std::mem::take(&mut link.spool),
-                };
-                let size = question.size().get();
-                let accepts = verdict.accepts();
+                let (accepts, replies) = (verdict.accepts(), verdict.replies().to_vec());
                 let decision = EndOfDataAnswer::Decided(verdict);
                 let answered = session.answer_end_of_data(now, question, decision).unwrap();
-                if accepts && answered == Answered::Taken {
-                    assert_eq!(size, decided.content.len() as u64);
-                    self.store.delivered.push(decided);
+                if let Some(message) = &mut link.unrecorded {
+                    let owned = message.detached;
+                    message.failed = (!accepts).then_some(replies);
+                    if accepts && (owned || answered == Answered::Taken) {
+                        self.store.delivered.push(Delivered {
+                            envelope: envelope_of(&message.envelope),
+                            content: message.content.clone(),
+                        });
+                    }
+                    if owned {
+                        self.report_unrecorded(name);
+                    }
                 }
                 answered
             }
@@ -780,6 +929,44 @@ impl World {
                 }
                 session.answer_abandon(now, question, answer).unwrap()
             }
+            Question::Abort(question) => {
+                let answer = match (self.abort.pop_front(), question.key()) {
+                    (Some(answer), _) => answer,
+                    (None, Some(key)) => {
+                        let generation = question.generation().expect("with the key");
+                        self.store.abort(key, generation)
+                    }
+                    (None, None) => ResetAnswer::Aborted,
+                };
+                if answer == ResetAnswer::Aborted {
+                    // The decision does not come any more.
+                    link.questions
+                        .retain(|question| !matches!(question, Question::EndOfData(_)));
+                    link.unrecorded = None;
+                }
+                session.answer_abort(now, question, answer).unwrap()
+            }
+            Question::Detach(question) => {
+                let answer = match (self.detach.pop_front(), question.key()) {
+                    (Some(answer), _) => answer,
+                    (None, Some(key)) => {
+                        let generation = question.generation().expect("with the key");
+                        self.store.detach(key, generation)
+                    }
+                    (None, None) => match &mut link.unrecorded {
+                        Some(message) => {
+                            message.detached = true;
+                            DetachAnswer::Owned
+                        }
+                        None => DetachAnswer::Failed,
+                    },
+                };
+                let answered = session.answer_detach(now, question, answer).unwrap();
+                if answer == DetachAnswer::Owned {
+                    self.report_unrecorded(name);
+                }
+                answered
+            }
             Question::Auth(question) => {
                 let answer = self.auth.pop_front();
                 let answer = answer.unwrap_or(AuthAnswer::Failure(AuthFailure::InvalidCredentials));
@@ -806,6 +993,31 @@ impl World {
                 session.answer_command(now, question, answer).unwrap()
             }
         }
+    }
+
+    /// Where a message without a record has failed and its client has left, it is told.
+    fn report_unrecorded(&mut self, name: &str) {
+        let link = self.links.get_mut(name).unwrap();
+        let Some(message) = &mut link.unrecorded else {
+            return;
+        };
+        if let Some(replies) = message.failed.take() {
+            let envelope = &message.envelope;
+            let results = RecipientResult::from_replies(envelope, &replies).unwrap();
+            self.store.reports.extend(report_of(envelope, &results));
+        }
+    }
+
+    /// The decision under way on the only key, which is nobody's any more, is made.
+    pub fn decide(&mut self, verdict: &Verdict) {
+        let keys: Vec<_> = self.store.held.keys().cloned().collect();
+        let [key] = &keys[..] else {
+            panic!("not one key")
+        };
+        let key = TransactionKey::from_bytes(key).expect("a key");
+        self.store.commit(&key, verdict).expect("a decision");
+        self.tell_others("");
+        self.do_duties();
     }
 
     /// A decision was committed: whoever awaits it learns of it.
@@ -850,6 +1062,13 @@ pub fn outline(event: &Event) -> String {
         Event::EndOfData(_) => "EndOfData".into(),
         Event::AwaitDecision(_) => "AwaitDecision".into(),
         Event::Abandon(_) => "Abandon".into(),
+        Event::Abort(_) => "Abort".into(),
+        Event::Detach(question) => match question.held() {
+            None => "Detach".into(),
+            Some(held) => format!("Detach held {}", held.len()),
+        },
+        Event::ReplyUndelivered { decision, .. } => format!("ReplyUndelivered {decision:?}"),
+        Event::TakenBack { .. } => "TakenBack".into(),
         Event::Discard(_) => "Discard".into(),
         Event::Auth(_) => "Auth".into(),
         Event::AuthResponse(_) => "AuthResponse".into(),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use smtp_checkpoint::checkpoint::Verdict;
 use smtp_checkpoint::dot::{FaultPolicy, Octets};
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer, ServerSettings, Submission};
 use smtp_checkpoint::server::{
     AbandonAnswer, AuthAnswer, AuthFailure, Protocol, ServerConfig, ServerConfigBuilder,
 };
@@ -136,6 +137,7 @@ impl Script {
             (self.config.iter()).find_map(|setting| setting.strip_prefix(name)?.strip_prefix(' '))
         };
         let mut limits = Limits::default();
+        let mut rdlv: Option<ServerSettings> = None;
         let mut config = bare(value("hostname").unwrap_or("mx.example.net"));
         for setting in &self.config {
             let (name, value) = setting.split_once(' ').unwrap_or((setting, ""));
@@ -160,6 +162,7 @@ impl Script {
                         "CHECKPOINT" => config.checkpoint(true),
                         "STARTTLS" => config.starttls(true),
                         "BURL" => config.burl("imap"),
+                        "HELP" => config.keyword("HELP", ""),
                         _ => panic!("{keyword}"),
                     }),
                 "auth" => config.auth(value.split(' ')),
@@ -202,8 +205,47 @@ impl Script {
                     limits.content_batch = usize::try_from(number()).unwrap();
                     config
                 }
+                "rdlv" => {
+                    rdlv = Some(ServerSettings::new(small()).expect("a mintimer"));
+                    config
+                }
+                "rdlv-accepted" => config.rdlv_accepted(value),
+                "in-progress" => config.in_progress(value),
+                "cannot-delay" => config.cannot_delay(value),
+                "rdlv-offers-deta"
+                | "rdlv-accept-with-200"
+                | "rdlv-honour-shorter"
+                | "rdlv-late-reset-with-250"
+                | "rdlv-verbs"
+                | "rdlv-margin" => {
+                    let settings = rdlv.expect("rdlv comes first");
+                    rdlv = Some(match name {
+                        "rdlv-offers-deta" => settings.deta(true),
+                        "rdlv-accept-with-200" => settings.accept_with_200(true),
+                        "rdlv-honour-shorter" => settings.honour_shorter(true),
+                        "rdlv-late-reset-with-250" => settings.late_reset_with_250(true),
+                        "rdlv-margin" => settings.margin(Duration::from_secs(number())),
+                        _ => {
+                            let verbs: Vec<_> = value
+                                .split(' ')
+                                .filter(|verb| !verb.is_empty())
+                                .map(|verb| match verb {
+                                    "DATA" => Submission::Data,
+                                    "BDAT" => Submission::BdatLast,
+                                    "BURL" => Submission::BurlLast,
+                                    _ => panic!("{verb}"),
+                                })
+                                .collect();
+                            settings.verbs(&verbs)
+                        }
+                    });
+                    config
+                }
                 _ => panic!("setting {setting}"),
             };
+        }
+        if let Some(rdlv) = rdlv {
+            config = config.rdlv(rdlv);
         }
         config.limits(limits).build().expect("a configuration")
     }
@@ -307,6 +349,21 @@ impl Script {
             })),
             "refuse-tls" => world.refuse_tls = true,
             "too-late" => world.abandon = AbandonAnswer::TooLate,
+            "abort" => world.abort.push_back(match rest {
+                "aborted" => ResetAnswer::Aborted,
+                "too-late" => ResetAnswer::TooLate,
+                "outdated" => ResetAnswer::Outdated,
+                _ => panic!("{place}"),
+            }),
+            "detach" => world.detach.push_back(match rest {
+                "owned" => DetachAnswer::Owned,
+                "over-limit" => DetachAnswer::OverLimit,
+                "failed" => DetachAnswer::Failed,
+                "outdated" => DetachAnswer::Outdated,
+                _ => panic!("{place}"),
+            }),
+            // The decision of a message that its client has left, after a crash.
+            "decide" => world.decide(&verdict(rest)),
             // Questions of a kind stay open, until they are released.
             "hold" => world.hold.push(rest.into()),
             "release" => world.release(rest),
@@ -318,6 +375,11 @@ impl Script {
                 assert!(ending.is_some(), "{place}: not over");
             }
             "disconnect" => world.disconnect(current),
+            "stuck" => world.link(current).stuck = rest != "no more",
+            "transmit" => {
+                world.link(current).stuck = false;
+                world.run(current);
+            }
             "drop" => {
                 world.links.remove(current);
             }
@@ -359,6 +421,14 @@ impl Script {
                 assert_eq!(delivered.len(), 1, "{place}");
                 let whole = long_message(0..rest.parse().unwrap());
                 assert!(delivered[0].content == whole, "{place}: other content");
+            }
+            "reported" => assert_eq!(world.store.reports.join(" | "), rest, "{place}"),
+            // Seconds until something is due.
+            "deadline" => {
+                let now = world.now;
+                let deadline = world.link(current).session.poll_timeout();
+                let left = deadline.expect("a deadline").since(now);
+                assert_eq!(left.as_secs_f64().to_string(), rest, "{place}");
             }
             "told" => {
                 assert!(
