@@ -383,6 +383,7 @@ impl ServerSession {
             }
             AwaitAnswer::Withdrawn | AwaitAnswer::Outdated if self.is_resetting() => {}
             AwaitAnswer::Withdrawn => {
+                self.abandon = None;
                 self.transaction.decide_anew();
                 self.decide();
             }
@@ -652,7 +653,7 @@ impl ServerSession {
             self.reply(reply.clone());
         }
         self.note_completed();
-        self.note_taken_back(replies);
+        self.note_given(replies);
         self.end_transaction();
         if self.shutdown.is_some() {
             self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);
@@ -675,6 +676,7 @@ impl ServerSession {
         self.go(Step::TransactionOver);
         self.transaction.clear();
         self.content = super::Content::default();
+        self.asked = None;
         self.abandon = None;
         self.idle_commands = 0;
         self.forget_decision();

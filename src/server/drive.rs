@@ -227,7 +227,7 @@ impl ServerSession {
         self.go(Step::Closed);
         self.output.discard();
         self.forget();
-        self.tell_not_taken_back();
+        self.tell_untransmitted();
         self.tell(Event::Finished(ending));
     }
 

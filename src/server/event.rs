@@ -74,9 +74,9 @@ pub enum Event {
     /// DETA came in answer to a 120: may the client leave, and the message be the server's? Only
     /// where [DETA is offered](crate::rdlv::ServerSettings::deta). See [`DetachQuestion`].
     Detach(DetachQuestion),
-    /// The decision is made and its reply could not be given: the client left, or reset, while it
-    /// waited behind a 120; or the session that took a detached message back ended before the
-    /// final reply was transmitted. The message stands, or its refusal does; nothing is asked.
+    /// The decision is made and its reply did not reach the client: the client left, or reset,
+    /// while it waited behind a 120; or the session ended before the final reply was transmitted.
+    /// The message stands, or its refusal does; nothing is asked.
     ///
     /// With a record the client can ask for the reply on its next connection. Without one, it does
     /// not know of an acceptance and will probably send the message again (RFC 1047).

@@ -18,6 +18,10 @@
 //! `Spoiled` is what RFC 3030 §2 leaves of a transaction after a refused chunk: every further
 //! chunk is drained and 503 until RSET, EHLO or HELO. The octets of a chunk that was refused, or
 //! came out of turn, are drained beside the phases: until they are through no command is read.
+//!
+//! Under RDLV a 120 may be open in `Deciding`, `Awaiting` and, for the last URL, `BurlAsked`:
+//! beside the phases, in the table of `rdlv/server_state.rs`. A result that is there in
+//! `BurlAsked` already (content refused) waits for CONT in `Deciding`.
 
 /// What the session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +48,7 @@ pub(super) enum Phase {
     BetweenChunks,
     /// A chunk was refused: only a reset helps.
     Spoiled,
-    /// All data is in, the caller decides.
+    /// All data is in, the caller decides; or has decided, and the client has to ask for it.
     Deciding,
     /// All data is in, another session's decision is awaited.
     Awaiting,
