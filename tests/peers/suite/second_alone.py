@@ -364,7 +364,7 @@ def _():
 @once
 def prompt():
     """A server that decides at once."""
-    return SecondServer("--rdlv", 1, "--deta")
+    return SecondServer()
 
 
 def _alike(name, function):
