@@ -603,8 +603,19 @@ impl World {
         }
     }
 
+    /// Whether this was told: an event by its name alone, or with what distinguishes it.
     pub fn told(&mut self, name: &str, what: &str) -> bool {
-        self.link(name).log.iter().any(|line| line == what)
+        let with = format!("{what} ");
+        let log = &self.link(name).log;
+        log.iter()
+            .any(|line| line == what || line.starts_with(&with))
+    }
+
+    /// The session is dropped, which equals a cut connection.
+    pub fn drop_session(&mut self, name: &str) -> Option<Link> {
+        let link = self.links.remove(name);
+        self.do_duties();
+        link
     }
 
     /// Lets everything happen that can happen.
@@ -1061,7 +1072,7 @@ pub fn outline(event: &Event) -> String {
         Event::Burl(_) => "Burl".into(),
         Event::EndOfData(_) => "EndOfData".into(),
         Event::AwaitDecision(_) => "AwaitDecision".into(),
-        Event::Abandon(_) => "Abandon".into(),
+        Event::Abandon(question) => format!("Abandon {:?}", question.reason()),
         Event::Abort(_) => "Abort".into(),
         Event::Detach(question) => match question.held() {
             None => "Detach".into(),
