@@ -560,3 +560,7 @@ impl From<Refused> for UsageError {
 
 #[cfg(feature = "serde")]
 crate::encoding::serde_as_octets!(Record);
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;
