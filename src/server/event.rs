@@ -90,8 +90,8 @@ pub enum Event {
     },
     /// A client that had detached took its message back by a restart, and the final reply has been
     /// transmitted: what became of the message is not the server's to report any more. Store
-    /// [`Record::take_back`] of what is held under the key, by compare-and-set on the generation,
-    /// and count the submission [finished](crate::rdlv::Limiter::finish).
+    /// [`Record::take_back`] of what is held under the key, whoever has claimed it since, and count
+    /// the submission [finished](crate::rdlv::Limiter::finish).
     ///
     /// The duty is with the server until then: if the session ends without this event, however it
     /// ends, the message is detached as before ([the rule](crate::rdlv#a-client-that-comes-back)).

@@ -494,7 +494,8 @@ impl ServerSession {
 
     /// Another session has claimed `key`, or wants to: if this one's transaction holds it under
     /// the claim `generation`, it ends with 421 4.3.0 and never gives a final 2yz. Late news about
-    /// another transaction changes nothing.
+    /// another transaction changes nothing. Where the final reply to a message that was taken back
+    /// after DETA has not been transmitted yet, it ends without it.
     ///
     /// What came so far is told with [`Event::Interrupted`]. A store whose claim can wait a moment
     /// stores that before it raises the generation: a client is often back before the server has
@@ -506,6 +507,9 @@ impl ServerSession {
             && self.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
+        } else if self.takes_back(key, generation) {
+            // Who tells the sender is the other session's to find out.
+            self.end(Ending::Silent);
         }
     }
 

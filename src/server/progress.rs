@@ -533,6 +533,17 @@ impl ServerSession {
         self.long.given.back().is_some_and(|given| given.takes_back)
     }
 
+    /// The same, for a claim.
+    pub(super) fn takes_back(&self, key: &TransactionKey, generation: Generation) -> bool {
+        self.long.given.back().is_some_and(|given| {
+            given.takes_back
+                && given
+                    .claim
+                    .as_ref()
+                    .is_some_and(|(k, g)| k == key && *g == generation)
+        })
+    }
+
     pub(super) fn forget_decision(&mut self) {
         self.long.clear();
     }
