@@ -258,6 +258,8 @@ class Session(LongSubmission, SMTP):
             return None
         if not continues(record, mail):
             raise Refused("503 5.5.1 This transaction began with another MAIL")
+        if self.service.options.wordy:
+            return f"355-{record.stored}\tis the offset,\r\n355-17 is not,\r\n355 0"
         return f"355 {record.stored} is the transaction offset"
 
     async def smtp_RCPT(self, argument):

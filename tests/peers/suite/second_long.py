@@ -11,7 +11,7 @@ from . import harness as h
 from .examples import takes
 from .harness import Process, Skip, case, check, equal, once, temporary, wait_for
 from .second_client import OurServer, shown
-from .second_dialogues import LONG, MINTIMER
+from .second_long_dialogues import LONG, MINTIMER
 from .second_peers import BOB, CAROL, MEMORY, PATIENCE, SecondClient, SecondServer
 from .second_server import AGAIN, DELIVERED, letter
 
