@@ -15,6 +15,7 @@ use crate::checkpoint::{
     Claim, Completion, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
 use crate::command::Rcpt;
+use crate::envelope::Envelope;
 use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::rdlv::Decision;
@@ -241,7 +242,14 @@ question! {
 question! {
     /// See [`Event::EndOfData`]. With a record, this outlives its session: the verdict is given to
     /// the record, and whoever holds the key then gives the reply.
-    EndOfDataQuestion { decision: Option<(TransactionKey, Box<Record>)>, size: OctetOffset }
+    EndOfDataQuestion { message: Message, size: OctetOffset }
+}
+
+/// What is decided on.
+#[derive(Debug)]
+pub(super) enum Message {
+    Recorded(TransactionKey, Box<Record>),
+    Plain(Box<Envelope>),
 }
 question! {
     /// See [`Event::AwaitDecision`].
@@ -385,7 +393,20 @@ impl EndOfDataQuestion {
     /// The key, where a record is kept.
     #[must_use]
     pub fn key(&self) -> Option<&TransactionKey> {
-        self.decision.as_ref().map(|(key, _)| key)
+        match &self.message {
+            Message::Recorded(key, _) => Some(key),
+            Message::Plain(_) => None,
+        }
+    }
+
+    /// MAIL and every RCPT, with the replies given: whom the message is from, and whom it is for
+    /// ([`Envelope::accepted`]). With a record it is that of the record.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        match &self.message {
+            Message::Recorded(_, record) => record.envelope(),
+            Message::Plain(envelope) => envelope,
+        }
     }
 
     /// The record to decide on: all data is in, no decision yet. Begin the decision with a
@@ -394,7 +415,10 @@ impl EndOfDataQuestion {
     /// been marked [detached](Record::detach).
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
-        self.decision.as_ref().map(|(_, record)| record.as_ref())
+        match &self.message {
+            Message::Recorded(_, record) => Some(record),
+            Message::Plain(_) => None,
+        }
     }
 
     /// The size of the whole message in octets, restarts included.
