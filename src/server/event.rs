@@ -30,8 +30,7 @@ pub enum Event {
     /// [`ask_connection`](super::ServerConfigBuilder::ask_connection).
     Connection(ConnectionQuestion),
     /// May the client introduce itself so? Only with
-    /// [`ask_hello`](super::ServerConfigBuilder::ask_hello). The argument is
-    /// [`ServerSession::hello`](super::ServerSession::hello).
+    /// [`ask_hello`](super::ServerConfigBuilder::ask_hello).
     Hello(HelloQuestion),
     /// May a transaction begin? The MAIL command is in
     /// [`ServerSession::transaction`](super::ServerSession::transaction). With a TRANSID, claim
@@ -221,7 +220,7 @@ question! {
 }
 question! {
     /// See [`Event::Hello`].
-    HelloQuestion {}
+    HelloQuestion { name: Bytes, extended: bool }
 }
 question! {
     /// See [`Event::Mail`].
@@ -329,6 +328,20 @@ pub struct ClaimToConfirm {
     pub generation: Generation,
     /// The length that the content must have.
     pub length: OctetOffset,
+}
+
+impl HelloQuestion {
+    /// The argument of EHLO, HELO or LHLO, octet for octet.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Whether it is EHLO or LHLO, and not HELO.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.extended
+    }
 }
 
 impl MailQuestion {
@@ -540,9 +553,10 @@ pub enum ConnectionAnswer {
 /// The answer to [`Event::Hello`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HelloAnswer {
-    /// Answer 250.
+    /// Answer 250. A transaction under way is given up.
     Accept,
-    /// Refuse with 4yz or 5yz.
+    /// Refuse with 4yz or 5yz: the session, its transaction included, is what it was before
+    /// (RFC 5321 §4.1.4). An EHLO in answer to a 120 has ended the transaction already.
     Refuse(Reply),
 }
 

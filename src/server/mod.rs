@@ -339,7 +339,8 @@ impl ServerSession {
         &self.peer
     }
 
-    /// The argument of the last EHLO, HELO or LHLO, octet for octet; empty before the first.
+    /// The argument of the last EHLO, HELO or LHLO that was accepted, octet for octet; empty before
+    /// the first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
@@ -523,7 +524,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting => return Some(self.decision_deadline()),
             Phase::BurlAsked if self.may_take_long() => return Some(self.decision_deadline()),
             Phase::Connecting
-            | Phase::HelloAsked
+            | Phase::HelloAsked(_)
             | Phase::MailAsked
             | Phase::DataAsked
             | Phase::BurlAsked
