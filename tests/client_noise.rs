@@ -82,7 +82,7 @@ const REPLIES: &[&str] = &[
 
 fn transaction(random: &mut Random) -> UnfinishedTransaction {
     let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
-    let mut builder = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE))
+    let mut builder = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE), 0)
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .recipient(RcptLine::parse(&b"RCPT TO:<e@f>"[..]).unwrap())
         .transid(TransId::parse(b"<x@y>").unwrap());

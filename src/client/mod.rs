@@ -17,6 +17,7 @@
 //! let transaction = UnfinishedTransaction::builder(
 //!     MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..])?,
 //!     Content::measure(message),
+//!     1_190_000_000, // seconds since 1970, from the wall clock
 //! )
 //! .recipient(RcptLine::parse(&b"RCPT TO:<mrose@dbc.mtview.ca.us>"[..])?)
 //! .build()?;

@@ -123,10 +123,10 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            HelloAnswer::Accept => self.accept_hello(),
+            HelloAnswer::Accept => self.accept_hello(question.name, question.extended),
             HelloAnswer::Refuse(reply) => {
+                // RFC 5321 §4.1.4: the session stays in the state that it was in.
                 self.go(Step::HelloRefused);
-                self.extended = false;
                 self.refuse(reply);
             }
         }
@@ -633,8 +633,8 @@ impl ServerSession {
             return Err(UsageError::ReplyCode);
         }
         // Nothing of a complete message is handed over, and only its own reply may be given.
-        if !matches!(self.phase, Phase::Content | Phase::BetweenChunks)
-            || self.transaction.is_complete()
+        let phase = self.phase.but_for_hello();
+        if !matches!(phase, Phase::Content | Phase::BetweenChunks) || self.transaction.is_complete()
         {
             return Err(UsageError::OutOfTurn);
         }

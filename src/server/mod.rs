@@ -123,6 +123,8 @@
 //!                 smtp.poll_content(&mut message); // write it to the spool
 //!             }
 //!             Event::EndOfData(question) => {
+//!                 let mut accepted = question.envelope().accepted();
+//!                 assert_eq!(accepted.next().map(|rcpt| rcpt.line()), Some(&b"RCPT TO:<b@example.net>"[..]));
 //!                 // scan, sync, and only then:
 //!                 let verdict = reply::MESSAGE_ACCEPTED.into();
 //!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;
@@ -352,7 +354,8 @@ impl ServerSession {
         &self.peer
     }
 
-    /// The argument of the last EHLO, HELO or LHLO, octet for octet; empty before the first.
+    /// The argument of the last EHLO, HELO or LHLO that was accepted, octet for octet; empty before
+    /// the first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
@@ -540,7 +543,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting => return Some(self.decision_deadline()),
             Phase::BurlAsked if self.may_take_long() => return Some(self.decision_deadline()),
             Phase::Connecting
-            | Phase::HelloAsked
+            | Phase::HelloAsked(_)
             | Phase::MailAsked
             | Phase::DataAsked
             | Phase::BurlAsked

@@ -459,7 +459,7 @@ impl ServerSession {
         }
         if let Some(line) = hello {
             if let Ok(command) = Command::parse(&line) {
-                self.hello_command(&line, &command);
+                self.hello_command(&command);
             }
         }
     }

@@ -734,6 +734,7 @@ impl World {
             Event::Data(question) => Question::Data(question),
             Event::Burl(question) => Question::Burl(question),
             Event::EndOfData(question) => {
+                assert_eq!(question.envelope(), link.session.transaction().envelope());
                 if let (Some(key), Some(record)) = (question.key(), question.record()) {
                     let (key, record) = (key.clone(), record.clone());
                     // Begun at once, so that others find it under way.

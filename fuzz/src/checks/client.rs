@@ -100,7 +100,7 @@ fn transaction(pick: u8) -> UnfinishedTransaction {
     let line = |line: &'static [u8]| MailLine::parse(line).expect("a MAIL");
     let rcpt = |line: &'static [u8]| RcptLine::parse(line).expect("an RCPT");
     let content = Content::measure(message(pick));
-    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content)
+    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content, 0)
         .recipient(rcpt(b"RCPT TO:<c@d.example>"))
         .recipient(rcpt(b"RCPT TO:<e@f.example>"));
     if pick & 16 == 0 {
