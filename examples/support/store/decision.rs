@@ -209,7 +209,7 @@ impl FileStore {
         if !verdict.accepts() {
             // What the client may come back for is the reply, not the message.
             if let Some(record) = &completed {
-                let text = text::write_envelope(decision.envelope(), "-", Some(record));
+                let text = text::write_envelope(decision.envelope(), verdict, "-", Some(record));
                 self.write_for_good(&self.folders.refused, &name, &text)?;
             }
             return Ok(Committed {
@@ -221,7 +221,7 @@ impl FileStore {
         let message = self
             .whole_message(&mut decision.content)
             .map_err(CommitError::Failed)?;
-        let text = text::write_envelope(decision.envelope(), &message, completed.as_ref());
+        let text = text::write_envelope(decision.envelope(), verdict, &message, completed.as_ref());
         // The commit: one rename, which makes the message and its completion record count.
         self.write_for_good(&self.folders.delivered, &format!("{name}.envelope"), &text)?;
         // If this fails it is done when the record is looked up, or the store opened.
@@ -271,7 +271,7 @@ impl FileStore {
         if io::copy(&mut segments, &mut &file)? != content.octets() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.disk.sync(&file)?;
+        self.disk.sync(path, &file)?;
         self.disk.sync_folder(incoming)
     }
 

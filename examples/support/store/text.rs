@@ -1,7 +1,8 @@
 //! What the small files hold: lines that a person can read, and the encoded record in hex.
 
-use smtp_checkpoint::checkpoint::Record;
+use smtp_checkpoint::checkpoint::{Record, Verdict};
 use smtp_checkpoint::envelope::Envelope;
+use smtp_checkpoint::reply::Severity;
 
 use super::content::Segment;
 
@@ -51,14 +52,23 @@ fn read_segment(line: &[u8]) -> Option<Segment> {
     })
 }
 
-/// Who sent the message and whom it is for, the file that its content is in until it is moved, and
-/// the completion record where there is one.
-pub fn write_envelope(envelope: &Envelope, file: &str, completed: Option<&Record>) -> Vec<u8> {
+/// Who sent the message and whom it is delivered to, the file that its content is in until it is
+/// moved, and the completion record where there is one.
+pub fn write_envelope(
+    envelope: &Envelope,
+    verdict: &Verdict,
+    file: &str,
+    completed: Option<&Record>,
+) -> Vec<u8> {
     let mut text = envelope.mail_line().to_vec();
     text.push(b'\n');
-    for recipient in envelope.accepted() {
-        text.extend_from_slice(recipient.line());
-        text.push(b'\n');
+    // The one reply of SMTP is that of all, in LMTP each has its own.
+    let replies = verdict.replies();
+    for (recipient, reply) in envelope.accepted().zip(replies.iter().cycle()) {
+        if reply.severity() == Severity::Completion {
+            text.extend_from_slice(recipient.line());
+            text.push(b'\n');
+        }
     }
     text.extend_from_slice(CONTENT);
     text.extend_from_slice(format!("{file}\n").as_bytes());
