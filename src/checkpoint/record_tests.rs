@@ -6,7 +6,6 @@ use crate::checkpoint::{
 use crate::dsn::Owed;
 use crate::encoding::Writer;
 use crate::transid::TransId;
-use std::vec;
 
 const MAIL: &[u8] = b"MAIL FROM:<a@b.example> TRANSID=<1@c> RET=HDRS ENVID=x";
 
