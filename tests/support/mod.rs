@@ -1064,6 +1064,7 @@ impl World {
             }
         }
         self.tell_others("");
+        self.do_duties();
     }
 }
 
