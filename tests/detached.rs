@@ -363,3 +363,43 @@ fn every_way_to_take_a_message_back() {
         assert!(runs > 1000);
     }
 }
+
+fn run(outcome: Outcome, script: &[Op]) -> Run {
+    let mut run = Run::new(outcome);
+    for op in script {
+        assert!(run.applies(*op), "{op:?}");
+        run.apply(*op);
+        run.check();
+    }
+    run
+}
+
+/// The client came back twice. The failure that waits to be transmitted to its earlier session is
+/// not transmitted any more, so that it cannot be reported as well.
+#[test]
+fn a_reply_of_a_session_that_is_superseded_is_not_transmitted() {
+    let script = [Op::Mail(0), Op::Decide, Op::Ask(0), Op::Mail(1), Op::Ask(1)];
+    let mut run = run(OUTCOMES[1], &script);
+    assert!(!run.is_open(0));
+    assert!(run.world.told(NAMES[0], "ReplyUndelivered Refused"));
+    assert!(!run.world.told(NAMES[0], "TakenBack"));
+    // No session held the key for a moment, so it was reported.
+    assert_eq!(run.world.store.reports, ["x 5.1.1"]);
+    run.apply(Op::Transmit(1));
+    assert!(!run.world.told(NAMES[1], "TakenBack"));
+    assert!(run.heard[1].contains(REPORTED));
+    run.finish();
+}
+
+/// A decision that is withdrawn while nobody waits is begun anew by the server.
+#[test]
+fn a_withdrawn_decision_of_a_detached_message_is_begun_anew() {
+    let mut run = run(OUTCOMES[1], &[Op::Mail(0), Op::Withdraw]);
+    // The session that holds the key may begin it.
+    assert_eq!(run.world.store.outline(), "detached partial 6");
+    run.apply(Op::Cut(0));
+    assert_eq!(run.world.store.outline(), "detached processing 6");
+    run.apply(Op::Decide);
+    assert_eq!(run.world.store.reports, ["x 5.1.1"]);
+    run.finish();
+}

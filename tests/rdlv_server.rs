@@ -839,6 +839,35 @@ fn every_interleaving_behind_a_120() {
     }
 }
 
+/// HD-05, RD-09: CONT and the end of the input behind a DETA that is refused: the reply is written,
+/// and cannot be transmitted any more.
+#[test]
+fn a_final_reply_that_is_written_and_not_transmitted_is_told() {
+    let setting = Setting {
+        lmtp: false,
+        record: true,
+        rdlv: true,
+        way: Way::Data,
+    };
+    let refused = Op::Detach(DetachAnswer::OverLimit);
+    let held = [Op::Timer, Op::Transmitted, Op::Accept];
+    for script in [
+        &[&held[..], &[Op::Deta, Op::Cont, Op::Eof, refused]].concat()[..],
+        &[&held[..], &[Op::Cont, Op::Eof]].concat(),
+        // without any 120
+        &[Op::Accept, Op::Eof],
+    ] {
+        let mut run = Run::connected(setting);
+        run.prologue();
+        for op in script {
+            run.apply(*op);
+            run.check();
+        }
+        assert_eq!(run.finished, Some(Ending::Lost));
+        assert_eq!(run.ends, [End::Undelivered], "{script:?}");
+    }
+}
+
 // ---- time ----
 
 /// The message of a client that says RDLV with this time, complete.

@@ -1065,6 +1065,7 @@ impl World {
             }
         }
         self.tell_others("");
+        self.do_duties();
     }
 }
 
