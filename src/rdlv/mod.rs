@@ -36,9 +36,10 @@ pub use client_state::{
     Choice, ClientTimeout, EndingVerb, Lost, NotYourTurn, Outcome, Repeat, ReplyOutcome, Sending,
     UnknownBecause,
 };
+pub use crate::line::Following;
 pub use limiter::{Finish, Grant, Limiter, LimiterBounds};
 pub use outcome::{
-    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Following, Gone, Reading,
+    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Gone, Reading,
     RequestOutcome, ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
 };
 pub use policy::{Policy, Then};
