@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, DataOutcome, EndOutcome, Following, Generation, Identity, MailOutcome, Offered,
-    RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
+    Claim, Confirmation, DataOutcome, EndOutcome, Following, Generation, Identity, MailOutcome,
+    Offered, RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
 };
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;

@@ -383,7 +383,8 @@ impl Transaction {
                         (offered.chunking || !bdat) && (offered.burl || !burl)
                     }
                 };
-                if record.length.get() == 0 || !same || following == Following::Input || !can_go_on {
+                if record.length.get() == 0 || !same || following == Following::Input || !can_go_on
+                {
                     self.replaces = true;
                     return MailOutcome::Fresh;
                 }

@@ -19,8 +19,8 @@ use crate::error::PeerError;
 use crate::output::Position;
 use crate::protocol::Protocol;
 use crate::rdlv::{
-    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due,
-    Gone, Progress, Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
+    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Gone, Progress,
+    Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
 };
 use crate::reply::{Reply, StaticReply, standard};
 use crate::time::Timestamp;
