@@ -123,9 +123,8 @@ fn check(arguments: &Arguments) -> Result<(Message, Arc<ClientConfig>), Box<dyn 
         let at = fault.at.get();
         return Err(format!("{file}: {:?} at octet {at} cannot be sent", fault.kind).into());
     }
-    let config = ClientConfig::builder(&arguments.hostname)
-        .tls(TlsPolicy::Never) // the example has no TLS to hand over to
-        .build()?;
+    // The example has no TLS to hand over to.
+    let config = ClientConfig::builder(&arguments.hostname, TlsPolicy::Never).build()?;
     Ok((message, Arc::new(config)))
 }
 
