@@ -86,7 +86,7 @@ async fn serve(
 ) -> Outcome<Ending> {
     let origin = Instant::now();
     let now = || Timestamp::from_origin(origin.elapsed());
-    let peer = Peer::at(from.ip().to_string().as_bytes());
+    let peer = Peer::from(from.ip());
     let mut smtp = ServerSession::new(Arc::clone(&server.config), peer, now());
     let (answer, mut answers) = mpsc::channel(8);
     let (mut reader, mut writer) = io.split();

@@ -65,7 +65,11 @@ fn example(from: &str, to: &str) -> smtp_checkpoint::checkpoint::UnfinishedTrans
 }
 
 fn example_scene(request: RdlvRequest) -> Scene {
-    let config = smtp_checkpoint::client::ClientConfig::builder("example.com").rdlv(request);
+    let config = smtp_checkpoint::client::ClientConfig::builder(
+        "example.com",
+        smtp_checkpoint::client::TlsPolicy::IfOffered,
+    )
+    .rdlv(request);
     Scene::with(config, MESSAGE)
 }
 

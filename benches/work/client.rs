@@ -22,7 +22,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(content: Vec<u8>) -> Self {
-        let config = ClientConfig::builder("client.example.com").tls(TlsPolicy::Never);
+        let config = ClientConfig::builder("client.example.com", TlsPolicy::Never);
         // The session writes TRANSID and SIZE itself, as the server offers them.
         let mail = MailLine::parse(Bytes::from_static(MAIL)).unwrap();
         let mail = mail.with_size(None).with_transid(None).unwrap();

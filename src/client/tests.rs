@@ -22,7 +22,11 @@ fn run(script: &[&str], step: usize) -> (Vec<u8>, Vec<String>) {
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .build()
         .unwrap();
-    let config = Arc::new(ClientConfig::builder("c.example").build().unwrap());
+    let config = Arc::new(
+        ClientConfig::builder("c.example", TlsPolicy::IfOffered)
+            .build()
+            .unwrap(),
+    );
     let now = Timestamp::ORIGIN;
     let mut smtp = ClientSession::new(config, now);
     let (mut sent, mut told) = (vec![], vec![]);
@@ -89,7 +93,11 @@ fn a_stale_store_answer_changes_nothing() {
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .build()
         .unwrap();
-    let config = Arc::new(ClientConfig::builder("c.example").build().unwrap());
+    let config = Arc::new(
+        ClientConfig::builder("c.example", TlsPolicy::IfOffered)
+            .build()
+            .unwrap(),
+    );
     let now = Timestamp::ORIGIN;
     let mut smtp = ClientSession::new(config, now);
     for line in ["220 hi\r\n", "250 hi\r\n"] {

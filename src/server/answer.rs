@@ -173,10 +173,10 @@ impl ServerSession {
             chunking: self.config.offers.chunking,
             burl: self.config.offers.burl.is_some(),
         };
-        let followed = !self.input.is_empty() || self.lines.is_mid_line();
+        let following = self.following();
         match self
             .transaction
-            .claim(claim, offered, followed, reply.clone())
+            .claim(claim, offered, following, reply.clone())
         {
             MailOutcome::Fresh => {
                 self.go(Step::MailAccepted);

@@ -40,8 +40,9 @@ pub enum Event {
     Rcpt(RcptQuestion),
     /// Is the claim still current, and may content come? Asked before the 354, or before the first
     /// chunk, of every transaction that keeps a record, and of every other one with
-    /// [`ask_data`](super::ServerConfigBuilder::ask_data). Where nothing was held, the
-    /// length to confirm is 0. A claim is confirmed once in a transaction.
+    /// [`ask_data`](super::ServerConfigBuilder::ask_data). A transaction that begins afresh has
+    /// length 0 to confirm, and what is held under the key is dropped
+    /// ([`ClaimToConfirm::drops_held`]). A claim is confirmed once in a transaction.
     Data(DataQuestion),
     /// Fetch the content of this URL and store it (RFC 4468).
     Burl(BurlQuestion),
@@ -326,7 +327,7 @@ pub struct ClaimToConfirm {
     pub key: TransactionKey,
     /// The generation that the key must still have.
     pub generation: Generation,
-    /// The length that the content must have.
+    /// The length that the content must have; 0 where the transaction begins afresh.
     pub length: OctetOffset,
 }
 
@@ -341,6 +342,15 @@ impl HelloQuestion {
     #[must_use]
     pub fn is_extended(&self) -> bool {
         self.extended
+    }
+}
+
+impl ClaimToConfirm {
+    /// Whether the transaction begins afresh, its length 0: what is held under the key, a partial
+    /// record and its content, is dropped with the confirmation.
+    #[must_use]
+    pub fn drops_held(&self) -> bool {
+        self.length.get() == 0
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Scene {
 }
 
 pub fn config() -> ClientConfigBuilder {
-    ClientConfig::builder("ymir.claremont.edu").tls(TlsPolicy::IfOffered)
+    ClientConfig::builder("ymir.claremont.edu", TlsPolicy::IfOffered)
 }
 
 impl Scene {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Content, Outcome, UnfinishedTransaction};
-use smtp_checkpoint::client::{Answered, ClientConfig, ClientSession, Event, Protocol};
+use smtp_checkpoint::client::{Answered, ClientConfig, ClientSession, Event, Protocol, TlsPolicy};
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::time::Timestamp;
@@ -487,7 +487,8 @@ impl Real {
     }
 
     pub fn new(job: Rc<Job>, journal: Journal<Kept>, piece: usize) -> Self {
-        let mut config = ClientConfig::builder(&job.name).pipelining(job.pipelining);
+        let mut config =
+            ClientConfig::builder(&job.name, TlsPolicy::IfOffered).pipelining(job.pipelining);
         if job.lmtp {
             config = config.protocol(Protocol::Lmtp);
         }

@@ -55,18 +55,18 @@ fn config(pick: u8) -> Arc<ClientConfig> {
         output: 256,
         ..Limits::default()
     };
-    let builder = ClientConfig::builder("c.example")
+    let tls = if pick & 4 == 0 {
+        TlsPolicy::IfOffered
+    } else {
+        TlsPolicy::Never
+    };
+    let builder = ClientConfig::builder("c.example", tls)
         .protocol(if pick & 1 == 0 {
             Protocol::Smtp
         } else {
             Protocol::Lmtp
         })
         .pipelining(pick & 2 == 0)
-        .tls(if pick & 4 == 0 {
-            TlsPolicy::IfOffered
-        } else {
-            TlsPolicy::Never
-        })
         .auth_in_clear(true)
         .rdlv(request(pick))
         .chunk_size(if pick & 8 == 0 { 64 } else { 3 })
