@@ -93,9 +93,8 @@ impl Library {
         connection: Connection,
         (now, wall): (Timestamp, u64),
     ) -> Held<Self> {
-        let mut config = ClientConfig::builder(&message.name)
+        let mut config = ClientConfig::builder(&message.name, TlsPolicy::Never)
             .pipelining(message.pipelining)
-            .tls(TlsPolicy::Never)
             .faults(FaultPolicy::KEEP_ALL);
         if message.lmtp {
             config = config.protocol(Protocol::Lmtp);
