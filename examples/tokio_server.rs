@@ -148,9 +148,8 @@ async fn serve(
                     let decision = match question.key().zip(question.record()) {
                         Some((key, record)) => server.store.begin(key, record),
                         None => {
-                            let envelope = smtp.transaction().envelope();
                             let content = std::mem::take(&mut spool);
-                            Ok(server.store.begin_unrecorded(envelope, content))
+                            Ok(server.store.begin_unrecorded(question.envelope(), content))
                         }
                     };
                     let Ok(decision) = decision else {

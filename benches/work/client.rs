@@ -28,7 +28,7 @@ impl Client {
         let mail = mail.with_size(None).with_transid(None).unwrap();
         let transid = TransId::parse(b"<20250314.0001@client.example.com>").unwrap();
         let rcpt = RcptLine::parse(Bytes::from_static(RCPT)).unwrap();
-        let transaction = UnfinishedTransaction::builder(mail, Content::measure(&content));
+        let transaction = UnfinishedTransaction::builder(mail, Content::measure(&content), 0);
         let replies = [
             &b"220 mx.example.net ready\r\n"[..],
             EHLO,

@@ -27,8 +27,10 @@
 //!   length is durable. The generation stays the same up to the commit, so a store that lags
 //!   behind looks twice: a partial record never replaces one that is processing or committed, nor
 //!   a longer one of the same generation.
-//! * **Deciding** begins with a compare-and-set of the key under the current generation; from then
-//!   on the decision belongs to the record. **Committing** stores the completion record and the
+//! * **Deciding** begins with a compare-and-set of the key under the current generation, and where
+//!   several hosts share the key, under the decision number that the claim read: an idle key need
+//!   not have been idle all the time (a transient completion record was given again and dropped).
+//!   From then on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
 //! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is

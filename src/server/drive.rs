@@ -184,7 +184,7 @@ impl ServerSession {
     /// Tells what to keep of a transaction that does not come to its end.
     pub(super) fn interrupt(&mut self) {
         let receiving = matches!(
-            self.phase,
+            self.phase.but_for_hello(),
             Phase::Content
                 | Phase::DataAsked
                 | Phase::BurlAsked
@@ -227,7 +227,7 @@ impl ServerSession {
         self.go(Step::Closed);
         self.output.discard();
         self.forget();
-        self.tell_not_taken_back();
+        self.tell_untransmitted();
         self.tell(Event::Finished(ending));
     }
 

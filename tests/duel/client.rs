@@ -471,7 +471,7 @@ impl Real {
     /// What is on disk before the first attempt.
     pub fn first(job: &Job) -> Kept {
         let mail = MailLine::parse(Bytes::from(job.mail())).expect("MAIL");
-        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(&job.message))
+        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(&job.message), 0)
             .transid(TransId::parse(job.transid.as_bytes()).expect("a TRANSID"));
         for recipient in &job.recipients {
             let line = Bytes::from(format!("RCPT TO:<{recipient}>"));

@@ -19,7 +19,7 @@ use smtp_checkpoint::dot::{FaultPolicy, Octets};
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer, ServerSettings, Submission};
 use smtp_checkpoint::server::{
-    AbandonAnswer, AuthAnswer, AuthFailure, Protocol, ServerConfig, ServerConfigBuilder,
+    AbandonAnswer, AuthAnswer, AuthFailure, Protocol, ServerConfig, ServerConfigBuilder, Timeouts,
 };
 
 use super::{MailPolicy, World, reply};
@@ -209,6 +209,11 @@ impl Script {
                     rdlv = Some(ServerSettings::new(small()).expect("a mintimer"));
                     config
                 }
+                "no-data-rate" => config.data_rate(None),
+                "long-decision" => config.timeouts(Timeouts {
+                    long_decision: Duration::from_secs(number()),
+                    ..Timeouts::default()
+                }),
                 "rdlv-accepted" => config.rdlv_accepted(value),
                 "in-progress" => config.in_progress(value),
                 "cannot-delay" => config.cannot_delay(value),
@@ -283,7 +288,7 @@ impl Script {
                         if !other.is_empty() {
                             other.clone_into(&mut current);
                         }
-                        if let Some(old) = world.links.remove(&current) {
+                        if let Some(old) = world.drop_session(&current) {
                             told += &old.log.join(" ");
                         }
                         world.connect(&current);
@@ -381,7 +386,7 @@ impl Script {
                 world.run(current);
             }
             "drop" => {
-                world.links.remove(current);
+                world.drop_session(current);
             }
             "crash" => world.crash(),
             "wait" => {

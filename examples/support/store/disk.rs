@@ -109,6 +109,15 @@ impl Disk {
         }
     }
 
+    /// Removes what must not be found again; durable once its directory is synced.
+    pub fn remove_now(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes and syncs a small file under a name that does not count yet: rename it to make it
     /// count, in one step, so that a reader finds all of it or nothing.
     pub fn prepare(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
