@@ -278,8 +278,7 @@ impl Stage {
             attempts: most,
             ..RestartPolicy::default()
         };
-        let config = ClientConfig::builder(CLIENT)
-            .tls(TlsPolicy::Never)
+        let config = ClientConfig::builder(CLIENT, TlsPolicy::Never)
             .restart_policy(policy)
             .build()?;
         let config = Arc::new(config);

@@ -140,7 +140,8 @@ fn check(arguments: &Arguments) -> Result<(Message, Arc<ClientConfig>), Box<dyn 
         let at = fault.at.get();
         return Err(format!("{file}: {:?} at octet {at} cannot be sent", fault.kind).into());
     }
-    let mut config = ClientConfig::builder(&arguments.hostname).tls(TlsPolicy::Never); // there is none to hand over to
+    // The example has no TLS to hand over to.
+    let mut config = ClientConfig::builder(&arguments.hostname, TlsPolicy::Never);
     if let Some(seconds) = arguments.rdlv {
         config = config.rdlv(RdlvRequest {
             settings: ClientSettings {

@@ -88,6 +88,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut config = ServerConfig::builder(&arguments.options.hostname)
+        // Messages end in this store as they came, with their parameters: nothing is handed on.
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
         .checkpoint_every(arguments.checkpoint_every)
         .limits(Limits {
             message_size: Some(MESSAGE_SIZE),

@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, DataOutcome, EndOutcome, Generation, Identity, MailOutcome, Offered,
-    RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
+    Claim, Confirmation, DataOutcome, EndOutcome, Following, Generation, Identity, MailOutcome,
+    Offered, RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
 };
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;
@@ -120,7 +120,7 @@ impl<'a> Attempt<'a> {
         let mut transaction = Transaction::default();
         transaction.begin(MAIL, Some(key.clone())).unwrap();
         let ok = reply::OK.into();
-        let fresh = match transaction.claim(claim, Offered::default(), false, ok) {
+        let fresh = match transaction.claim(claim, Offered::default(), Following::Nothing, ok) {
             MailOutcome::Fresh => true,
             MailOutcome::Restart(_) => false,
             MailOutcome::SequenceError => panic!("the same MAIL"),

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use smtp_checkpoint::checkpoint::{Claim, Generation, Verdict};
 use smtp_checkpoint::error::UsageError;
 use smtp_checkpoint::limits::Limits;
-use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer};
+use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer, ServerSettings};
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{
     AbandonQuestion, AbortQuestion, Answered, AuthAnswer, AuthQuestion, AuthResponseQuestion,
@@ -27,10 +27,14 @@ use support::{Question, World, reply};
 
 fn builder() -> ServerConfigBuilder {
     ServerConfig::builder("mx.example.net")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
         .starttls(true)
         .auth(["PLAIN"])
         .auth_in_clear(true)
         .burl("imap")
+        .rdlv(ServerSettings::new(30).unwrap().deta(true))
 }
 
 const ENVELOPE: &[u8] = b"MAIL FROM:<a@c.example>\r\nRCPT TO:<b@x.example>\r\n";
@@ -41,7 +45,7 @@ const READING: [&str; 8] = [
     "greeted", "ready", "helo", "mail", "envelope", "restart", "between", "spoiled",
 ];
 /// The states in which the session waits for the caller.
-const ASKED: [(&str, &str); 11] = [
+const ASKED: [(&str, &str); 13] = [
     ("hello asked", "hello"),
     ("mail asked", "mail"),
     ("rcpt asked", "rcpt"),
@@ -53,6 +57,17 @@ const ASKED: [(&str, &str); 11] = [
     ("auth asked", "auth"),
     ("sasl asked", "sasl"),
     ("command asked", "command"),
+    ("detach asked", "detach"),
+    ("abort asked", "abort"),
+];
+/// The states in which a 120 is open: nothing is decided; the caller accepted, or refused; another
+/// session decides; the content of the last URL is being fetched.
+const PROGRESS: [&str; 5] = [
+    "progress",
+    "accepted",
+    "refused",
+    "awaiting long",
+    "fetching",
 ];
 /// The states in which other octets than commands come.
 const OTHER: [&str; 5] = ["content", "recorded content", "chunk", "sasl", "draining"];
@@ -77,12 +92,12 @@ fn reach(state: &str) -> World {
     let mut world = World::new(config.build().unwrap());
     world.hold.extend(hold.map(str::to_owned));
     let name = "a";
-    if state == "restart" || state == "awaiting" {
+    if matches!(state, "restart" | "awaiting" | "awaiting long") {
         world.connect("before");
         world.send("before", b"EHLO c.example\r\n");
         world.send("before", RECORDED);
         world.send("before", b"DATA\r\nline\r\n");
-        if state == "awaiting" {
+        if state != "restart" {
             world.hold.push("verdict".into());
             world.send("before", b".\r\n");
         }
@@ -181,6 +196,41 @@ fn reach(state: &str) -> World {
             hold(&mut world, "command");
             world.send(name, b"XYZ\r\n");
         }
+        "progress" | "accepted" | "refused" | "detach asked" | "abort asked" => {
+            hold(&mut world, "verdict");
+            world.send(name, ENVELOPE);
+            world.send(name, b"RDLV maxtimer=60\r\nDATA\r\n");
+            world.send(name, b"line\r\n.\r\n");
+            world.time_out(name);
+            match state {
+                "accepted" => world.release("verdict"),
+                "refused" => {
+                    let no = Verdict::from(standard::TRANSACTION_FAILED);
+                    world.verdicts.push_back(no);
+                    world.release("verdict");
+                }
+                "detach asked" => {
+                    hold(&mut world, "detach");
+                    world.send(name, b"DETA\r\n");
+                }
+                "abort asked" => {
+                    hold(&mut world, "abort");
+                    world.send(name, b"RSET\r\n");
+                }
+                _ => {}
+            }
+        }
+        "awaiting long" => {
+            world.send(name, b"MAIL FROM:<a@c.example> TRANSID=<1@c>\r\n");
+            world.send(name, b"RDLV maxtimer=60\r\nBDAT 0 LAST\r\n");
+            world.time_out(name);
+        }
+        "fetching" => {
+            hold(&mut world, "burl");
+            world.send(name, ENVELOPE);
+            world.send(name, b"RDLV maxtimer=60\r\nBURL imap:x LAST\r\n");
+            world.time_out(name);
+        }
         _ => panic!("{state}"),
     }
     world.take(name);
@@ -191,7 +241,8 @@ fn reach(state: &str) -> World {
 fn every_state() -> impl Iterator<Item = &'static str> {
     let asked = ASKED.iter().map(|(state, _)| *state);
     let more = ["connecting", "tls asked", "handshake", "awaiting"];
-    READING.into_iter().chain(OTHER).chain(asked).chain(more)
+    let states = READING.into_iter().chain(OTHER).chain(asked).chain(more);
+    states.chain(PROGRESS)
 }
 
 /// The first digits of each reply.
@@ -237,11 +288,15 @@ HELP                 214      214    214   214   214      214      214     214
 AUTH PLAIN =         503      535    502   503   503      503      503     503
 STARTTLS             503      220    220   503   503      503      503     503
 STARTTLS x           501      501    501   501   501      501      501     501
-RDLV maxtimer=60     502      502    502   502   502      502      502     502
-RDLV                 502      502    502   502   502      502      502     502
-CONT                 502      502    502   502   502      502      502     502
-DETA                 502      502    502   502   502      502      502     502
-DETA x               502      502    502   502   502      502      502     502
+RDLV maxtimer=60     503      503    502   250   250      250      250     503
+RDLV maxtimer=29     503      503    502   501   501      501      501     503
+RDLV                 501      501    502   501   501      501      501     501
+RDLV maxtimer=0      501      501    502   501   501      501      501     501
+RDLV maxtimer=60 x   501      501    502   501   501      501      501     501
+CONT                 503      503    502   503   503      503      503     503
+CONT x               501      501    502   501   501      501      501     501
+DETA                 503      503    502   503   503      503      503     503
+DETA x               501      501    502   501   501      501      501     501
 RESUME <a@b>         502      502    502   502   502      502      502     502
 XYZ                  500      500    500   500   500      500      500     500
 X\\0Z                500      500    500   500   500      500      500     500
@@ -287,7 +342,132 @@ fn every_command_in_every_state() {
             cells += 1;
         }
     }
-    assert_eq!(cells, 42 * 8);
+    assert_eq!(cells, 46 * 8);
+}
+
+const ANSWERS: &str = "
+                      progress accepted refused awaiting-long fetching
+CONT                  w        250r     554r    w             w
+CONT x                501o     501o     501o    501o          501o
+DETA                  221-     221-     221-    221-          w
+DETA x                501o     501o     501o    501o          501o
+RSET                  250r     554r     250r    250r          250r
+RSET x                501o     501o     501o    501o          501o
+EHLO x                250r     250r     250r    250r          250r
+EHLO                  501o     501o     501o    501o          501o
+HELO x                250r     250r     250r    250r          250r
+LHLO x                503o     503o     503o    503o          503o
+QUIT                  221-     221-     221-    221-          221-
+QUIT x                501o     501o     501o    501o          501o
+NOOP                  503o     503o     503o    503o          503o
+MAIL FROM:<>          503o     503o     503o    503o          503o
+MAIL FROM:<           501o     501o     501o    501o          501o
+RCPT TO:<b@x>         503o     503o     503o    503o          503o
+DATA                  503o     503o     503o    503o          503o
+BDAT 3\\r\\nabc       503o     503o     503o    503o          503o
+BDAT 0 LAST           503o     503o     503o    503o          503o
+BDAT x                501-     501-     501-    501-          501-
+BURL imap:x LAST      503o     503o     503o    503o          503o
+VRFY x                503o     503o     503o    503o          503o
+EXPN x                503o     503o     503o    503o          503o
+HELP                  503o     503o     503o    503o          503o
+AUTH PLAIN            503o     503o     503o    503o          503o
+STARTTLS              503o     503o     503o    503o          503o
+RDLV maxtimer=60      503o     503o     503o    503o          503o
+RDLV                  501o     501o     501o    501o          501o
+RDLV maxtimer=0       501o     501o     501o    501o          501o
+RESUME <a@b>          503o     503o     503o    503o          503o
+XYZ                   503o     503o     503o    503o          503o
+X\\0Z                 500o     500o     500o    500o          500o
+NOOP x\\nCONT         500o     500o     500o    500o          500o
+";
+
+/// RD-10, DE-05: every command in answer to a 120. Behind it: `o` the 120 is open still, `w` the
+/// client waits for the final reply, `r` the transaction is over, `-` the session is.
+#[test]
+fn every_command_in_answer_to_a_120() {
+    let mut rows = ANSWERS.lines().skip(1);
+    let states: Vec<_> = rows.next().unwrap().split_whitespace().collect();
+    assert_eq!(states, PROGRESS.map(|state| state.replace(' ', "-")));
+    for row in rows {
+        let words: Vec<_> = row.split_whitespace().collect();
+        let (command, expected) = words.split_at(words.len() - states.len());
+        let command = command.join(" ").replace("\\\\", "\\");
+        for (state, expected) in PROGRESS.iter().zip(expected) {
+            let mut octets = support::script::unescape(&command);
+            if !command.ends_with("abc") {
+                octets.extend(b"\r\n");
+            }
+            let mut world = reach(state);
+            let replies = codes(&world.talk("a", &octets));
+            let over = world.link("a").finished.is_some();
+            let next = codes(&world.talk("a", b"NOOP\r\n"));
+            let after = match (over, next.as_str()) {
+                (true, "") => "-",
+                (false, "503") => "o",
+                (false, "250") => "r",
+                (false, "") => "w",
+                _ => panic!("{command} in {state}: {next}"),
+            };
+            assert_eq!(replies + after, **expected, "{command} in {state}");
+            if after == "o" {
+                // It is as it was.
+                let next = codes(&world.talk("a", b"CONT\r\n"));
+                let given = match *state {
+                    "accepted" => "250",
+                    "refused" => "554",
+                    _ => "",
+                };
+                assert_eq!(next, given, "CONT behind {command} in {state}");
+            }
+        }
+    }
+}
+
+/// What is not offered is unknown, however it is written.
+#[test]
+fn rdlv_and_deta_that_are_not_offered() {
+    let without = || ServerConfig::builder("mx.example.net").build().unwrap();
+    let alone = || {
+        let rdlv = ServerSettings::new(30).unwrap();
+        ServerConfig::builder("mx.example.net")
+            .rdlv(rdlv)
+            .build()
+            .unwrap()
+    };
+    for (config, rdlv) in [(without(), false), (alone(), true)] {
+        let mut world = World::new(config);
+        world.hold.push("verdict".into());
+        world.connect("a");
+        let hello = world.talk("a", b"EHLO c.example\r\n");
+        assert_eq!(hello.contains("RDLV mintimer=30"), rdlv);
+        assert!(!hello.contains("DETA"));
+        world.talk("a", ENVELOPE);
+        let rdlv = |there: &'static str| if rdlv { there } else { "502" };
+        for (line, expected) in [
+            ("RDLV maxtimer=30", rdlv("250")),
+            ("RDLV maxtimer=x", rdlv("501")),
+            ("CONT", rdlv("503")),
+            ("CONT x", rdlv("501")),
+            ("DETA", "502"),
+            ("deta x", "502"),
+        ] {
+            let replies = world.talk("a", format!("{line}\r\n").as_bytes());
+            assert_eq!(codes(&replies), expected, "{line}");
+        }
+        world.talk("a", b"DATA\r\n");
+        world.talk("a", b".\r\n");
+        if rdlv("") == "" {
+            // also in answer to a 120
+            world.time_out("a");
+            assert_eq!(codes(&world.take("a")), "120");
+            assert_eq!(codes(&world.talk("a", b"DETA\r\nDETA x\r\n")), "502 502");
+        } else {
+            // there is none, and the decision has the time that it always has
+            let deadline = world.link("a").session.poll_timeout().unwrap();
+            assert_eq!(deadline.since(world.now), Duration::from_secs(540));
+        }
+    }
 }
 
 /// Commands wait for the answer that comes before theirs; then all replies are written in order.
@@ -364,12 +544,20 @@ fn the_end_of_the_input_in_every_state() {
             };
             let held = world.store.outline();
             match state {
-                "deciding recorded" | "awaiting" => assert_eq!(held, "processing 6"),
+                "deciding recorded" | "awaiting" | "awaiting long" => {
+                    assert_eq!(held, "processing 6");
+                }
                 "restart" => assert_eq!(held, "partial 6"),
                 _ => assert_eq!(held, expected, "{state}"),
             }
-            // Without a record a decision under way is to be abandoned (CP-14).
-            assert_eq!(world.told("a", "Abandon"), state == "deciding", "{state}");
+            // Without a record a decision under way is to be abandoned (CP-14); while the caller
+            // is asked for the way out, that question stands for it.
+            let abandoned = matches!(state, "deciding" | "progress");
+            assert_eq!(world.told("a", "Abandon"), abandoned, "{state}");
+            for (decided, decision) in [("accepted", "Stands"), ("refused", "Refused")] {
+                let told = world.told("a", &format!("ReplyUndelivered {decision}"));
+                assert_eq!(told, state == decided, "{state}");
+            }
             over(&mut world, state);
         }
     }
@@ -420,6 +608,9 @@ fn every_time_out_in_every_state() {
             "connecting" => ("421 Local", Ending::Closed),
             "greeted" | "helo" => ("421 Timeout", Ending::Closed),
             "hello asked" => ("421 4.3.0", Ending::Closed),
+            // The client is gone, or any reply would promise too much.
+            "detach asked" | "abort asked" => ("", Ending::Silent),
+            state if PROGRESS.contains(&state) => ("", Ending::Silent),
             state if ASKED.iter().any(|(asked, _)| *asked == state) || state == "tls asked" => {
                 ("421 4.3.0", Ending::Closed)
             }
@@ -443,7 +634,7 @@ fn every_time_out_in_every_state() {
         assert!(received.starts_with(reply), "{state}: {received}");
         assert_eq!(received.is_empty(), reply.is_empty(), "{state}: {received}");
         assert_eq!(world.link("a").finished, Some(ending), "{state}");
-        let asked = matches!(state, "deciding" | "deciding recorded");
+        let asked = matches!(state, "deciding" | "deciding recorded" | "progress");
         assert_eq!(world.told("a", "Abandon"), asked, "{state}");
         if state == "recorded content" || state == "deciding recorded" {
             assert_eq!(world.store.outline(), "partial 6", "{state}");
@@ -502,6 +693,30 @@ fn shutdown_in_every_state() {
                 }
                 assert_eq!(codes(&world.take("a")), "250 421", "{state}");
             }
+            // Then the client has to ask for it.
+            "progress" | "accepted" | "awaiting long" => {
+                assert_eq!(received, "", "{state}");
+                world.release("verdict");
+                if state == "awaiting long" {
+                    world.decide(&standard::OK.into());
+                }
+                assert_eq!(world.take("a"), "", "{state}");
+                world.send("a", b"CONT\r\n");
+                assert_eq!(codes(&world.take("a")), "250 421", "{state}");
+            }
+            "refused" => assert_eq!(codes(&world.talk("a", b"CONT\r\n")), "554 421"),
+            "detach asked" => {
+                assert_eq!(received, "");
+                world.release("detach");
+                assert_eq!(codes(&world.take("a")), "221");
+                assert_eq!(world.link("a").finished, Some(Ending::Detached));
+                continue;
+            }
+            "abort asked" => {
+                assert_eq!(received, "");
+                world.release("abort");
+                assert_eq!(codes(&world.take("a")), "250 421");
+            }
             // Within a handshake no reply can be written: behind it.
             "handshake" => {
                 assert_eq!(received, "");
@@ -530,6 +745,7 @@ fn supersede_in_every_state() {
             "recorded content",
             "deciding recorded",
             "awaiting",
+            "awaiting long",
         ];
         if recorded.contains(&state) {
             assert_eq!(codes(&world.take("a")), "421", "{state}");
@@ -933,7 +1149,7 @@ fn a_chunk_received_before_the_355_is_drained_in_any_order_of_draining() {
 #[test]
 fn a_lost_discard_is_told_again_when_the_length_is_wrong() {
     use smtp_checkpoint::checkpoint::{
-        Confirmation, DataOutcome, Identity, MailOutcome, Offered, Scope, Transaction,
+        Confirmation, DataOutcome, Following, Identity, MailOutcome, Offered, Scope, Transaction,
         TransactionKey, Transfer,
     };
     let identity = Identity::Authenticated(b"tim");
@@ -950,7 +1166,12 @@ fn a_lost_discard_is_told_again_when_the_length_is_wrong() {
         transaction.begin(mail, Some(key.clone())).unwrap();
         let generation = Generation(generation);
         let claim = Claim::Claimed { generation, found };
-        let outcome = transaction.claim(claim, Offered::default(), false, reply("250 OK"));
+        let outcome = transaction.claim(
+            claim,
+            Offered::default(),
+            Following::Nothing,
+            reply("250 OK"),
+        );
         assert_eq!(outcome, MailOutcome::Fresh);
         assert!(transaction.rcpt(b"RCPT TO:<b@x.example>").is_ok());
         let discard = transaction.answer_recipient(0, reply("250 OK"));
@@ -1058,6 +1279,9 @@ const PIECES: &[&[u8]] = &[
     b"*\r\n",
     b"STARTTLS\r\n",
     b"VRFY x\r\n",
+    b"RDLV maxtimer=60\r\n",
+    b"CONT\r\n",
+    b"DETA\r\n",
     b"QUIT\r\n",
 ];
 

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod allocations;
+pub mod differential;
 pub mod peers;
 pub mod report;
 pub mod shapes;

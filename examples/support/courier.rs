@@ -225,9 +225,8 @@ impl<'m> Courier<'m> {
         File::open("/dev/urandom")?.read_exact(&mut random)?;
         let transid = TransId::from_random(random, self.config.name().as_bytes())?;
         let content = self.message.content().clone();
-        let mut transaction = UnfinishedTransaction::builder(mail.build()?, content)
-            .transid(transid)
-            .began(unix_time());
+        let mut transaction =
+            UnfinishedTransaction::builder(mail.build()?, content, unix_time()).transid(transid);
         for to in to {
             transaction = transaction.recipient(RcptLine::builder(to).build()?);
         }

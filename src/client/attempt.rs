@@ -57,6 +57,8 @@ pub(super) struct Attempt {
     pub(super) rdlv: Option<Rdlv>,
     /// The 520 after which the message is sent once more, when the replies owed have come.
     pub(super) repeat: Option<Again>,
+    /// It was sent once more without RDLV: a second 520 makes no sense.
+    pub(super) repeated: bool,
 }
 
 /// RDLV for an attempt.
@@ -74,6 +76,8 @@ pub(super) struct Again {
     pub(super) repeat: Repeat,
     pub(super) stage: Stage,
     pub(super) reply: Reply,
+    /// LMTP: the recipients that were answered so, up to now.
+    pub(super) answered: Vec<usize>,
     /// The caller wants no message without RDLV.
     pub(super) stop: bool,
 }
@@ -135,6 +139,7 @@ impl Attempt {
             declined: None,
             rdlv,
             repeat: None,
+            repeated: false,
         }
     }
 

@@ -4,6 +4,8 @@
 //! What a reply or the time means is decided by [`rdlv::Client`](crate::rdlv::Client); here it is
 //! brought into the session.
 
+use alloc::vec::Vec;
+
 use super::attempt::{AfterReset, Again, Rdlv};
 use super::config::WithoutRdlv;
 use super::event::{Answered, ChoiceError, ChoiceQuestion, Ending, Event, NoRdlv};
@@ -27,6 +29,28 @@ impl ClientSession {
     }
 
     /// Answers the 120 that is open.
+    ///
+    /// ```
+    /// use smtp_checkpoint::client::{ChoiceError, ChoiceQuestion, ClientSession};
+    /// use smtp_checkpoint::rdlv::Choice;
+    /// use smtp_checkpoint::time::Timestamp;
+    ///
+    /// /// What is done with `Event::StillDeciding(question)` on a phone.
+    /// fn still_deciding(
+    ///     smtp: &mut ClientSession,
+    ///     now: Timestamp,
+    ///     question: ChoiceQuestion,
+    ///     battery_is_low: bool,
+    /// ) -> Result<(), ChoiceError> {
+    ///     let choice = if battery_is_low && question.can_detach() {
+    ///         Choice::Detach
+    ///     } else {
+    ///         Choice::CarryOn
+    ///     };
+    ///     smtp.choose(now, question, choice)?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,23 +150,27 @@ impl ClientSession {
 
     /// Takes RDLV's part in a reply to the end of the data; gives back what is left to be read as
     /// ever.
-    pub(super) fn final_under_rdlv(&mut self, now: Timestamp, reply: Reply) -> Option<Reply> {
+    pub(super) fn final_under_rdlv(
+        &mut self,
+        now: Timestamp,
+        index: usize,
+        reply: Reply,
+    ) -> Option<Reply> {
+        let is_520 = reply.code().get() == 520;
         let attempt = self.attempt.as_mut()?;
         if let Some(again) = &mut attempt.repeat {
-            if reply.code() == again.reply.code() {
+            // LMTP: the next of several replies.
+            if is_520 {
+                again.answered.push(index);
                 self.drained(now);
                 return None;
             }
-            // LMTP: not all were answered 520. Nobody who was not may get it twice.
-            attempt.repeat = None;
-            attempt.sent = Sent::EndOfData;
-            attempt.declined = Some((Stage::EndOfData, reply.compact()));
-            self.step(Step::Drain);
-            self.drained(now);
-            return None;
+            return self.not_all_impossible(reply);
         }
         let Some(rdlv) = &mut attempt.rdlv else {
-            if reply.severity() == Severity::Preliminary {
+            // With LMTP it could be another reply to what was sent before.
+            let repeats = is_520 && attempt.repeated && attempt.transaction.is_lmtp();
+            if repeats || reply.severity() == Severity::Preliminary {
                 self.fail(PeerError::UnexpectedReply);
                 return None;
             }
@@ -161,7 +189,11 @@ impl ClientSession {
                 self.ask_choice(now, reply);
             }
             ReplyOutcome::NotPossible(repeat) => {
-                self.not_possible(repeat, Stage::EndOfData, reply);
+                self.not_possible(repeat, Stage::EndOfData, index, reply);
+                if repeat == Repeat::Verb {
+                    // The verb is rejected as a whole, and the transaction open as before.
+                    self.owed.clear();
+                }
                 self.drained(now);
             }
             ReplyOutcome::Accepted
@@ -174,26 +206,57 @@ impl ClientSession {
 
     /// 520: RDLV and the verb are rejected, and nothing of the message was taken
     /// (draft-burger-smtp-rdlv-01 §3.2.1).
-    pub(super) fn not_possible(&mut self, repeat: Repeat, stage: Stage, reply: Reply) {
+    pub(super) fn not_possible(
+        &mut self,
+        repeat: Repeat,
+        stage: Stage,
+        index: usize,
+        reply: Reply,
+    ) {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
         let Some(rdlv) = attempt.rdlv.take() else {
             return;
         };
-        attempt.sent = attempt.sent.min(Sent::Data);
-        attempt.end = None;
         let stop = rdlv.request.otherwise == WithoutRdlv::Stop;
         attempt.repeat = Some(Again {
             repeat,
             stage,
             reply: reply.clone().compact(),
+            answered: Vec::from([index]),
             stop,
         });
         if !stop {
             let event = Event::NoRdlv(NoRdlv::NotPossible(reply));
             self.events.push_back(event);
         }
+    }
+
+    /// LMTP: a recipient was not answered 520, so that nothing is sent once more. Nobody may get it
+    /// twice.
+    fn not_all_impossible(&mut self, reply: Reply) -> Option<Reply> {
+        if matches!(
+            reply.severity(),
+            Severity::Preliminary | Severity::Intermediate
+        ) {
+            self.fail(PeerError::UnexpectedReply);
+            return None;
+        }
+        let attempt = self.attempt.as_mut()?;
+        let again = attempt.repeat.take()?;
+        if attempt.used.transid {
+            // 520 decides nothing under a TRANSID (CP-35).
+            attempt.declined = Some((Stage::EndOfData, again.reply));
+            self.step(Step::Drain);
+            return Some(reply);
+        }
+        for index in again.answered {
+            let reply = again.reply.clone();
+            attempt.finals.push((index, reply.clone()));
+            self.events.push_back(Event::FinalReply { index, reply });
+        }
+        Some(reply)
     }
 
     /// All replies owed have come, and the message is sent once more; or not.
@@ -204,6 +267,9 @@ impl ClientSession {
         let Some(again) = attempt.repeat.take() else {
             return;
         };
+        attempt.sent = attempt.sent.min(Sent::Data);
+        attempt.end = None;
+        attempt.repeated = true;
         if again.stop {
             let held = attempt.restart;
             attempt.declined = Some((again.stage, again.reply));

@@ -9,12 +9,13 @@ use super::{ClientSession, Expect};
 use crate::checkpoint::{Cause, Outcome, Sent, Stage, UnfinishedTransaction, is_decisive};
 use crate::command::CommandLine;
 use crate::error::{PeerError, UsageError};
+use crate::rdlv::{self, ReplyOutcome};
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
 impl ClientSession {
     pub(super) fn on_final(&mut self, now: Timestamp, index: usize, reply: Reply) {
-        let Some(reply) = self.final_under_rdlv(now, reply) else {
+        let Some(reply) = self.final_under_rdlv(now, index, reply) else {
             return;
         };
         let is_last = self.owed.is_empty();
@@ -51,13 +52,22 @@ impl ClientSession {
     }
 
     /// 421 in the place of the final reply: without a TRANSID it is a 4yz as any other (RFC 5321
-    /// §3.8). With LMTP the recipients behind it have no reply, so that it decides nothing.
-    pub(super) fn is_deferred_by_closing(&self) -> bool {
+    /// §3.8). With LMTP the recipients behind it have no reply, so that it decides nothing; nor
+    /// does it behind a 120.
+    pub(super) fn is_deferred_by_closing(&mut self, now: Timestamp, reply: &Reply) -> bool {
         let due = matches!(self.owed.front(), Some(owed) if self.output.may_have_left(owed.behind));
-        let plain = self.attempt.as_ref().is_some_and(|attempt| {
-            !attempt.used.transid && !attempt.transaction.is_lmtp() && attempt.declined.is_none()
-        });
-        self.phase == Phase::Final && due && plain
+        let Some(attempt) = &mut self.attempt else {
+            return false;
+        };
+        let plain =
+            !attempt.used.transid && !attempt.transaction.is_lmtp() && attempt.declined.is_none();
+        self.phase == Phase::Final
+            && due
+            && plain
+            && attempt.rdlv.as_mut().is_none_or(|rdlv| {
+                let over = rdlv.machine.handle_reply(now, reply);
+                over == ReplyOutcome::Over(rdlv::Outcome::ServerClosed)
+            })
     }
 
     /// A reply that changes nothing any more has come.
@@ -270,7 +280,7 @@ impl ClientSession {
         let attempt = self.attempt.as_mut()?;
         match core::mem::replace(&mut attempt.after_reset, AfterReset::MailAgain) {
             AfterReset::Conclude(outcome) => Some(*outcome),
-            AfterReset::MailAgain if is_over => self.declined(),
+            AfterReset::MailAgain if is_over && attempt.repeat.is_none() => self.declined(),
             AfterReset::MailAgain => self.undecided(cause),
         }
     }

@@ -18,15 +18,17 @@ impl ClientSession {
     pub(super) fn take_reply(&mut self, now: Timestamp, reply: Reply) {
         self.since = now;
         if reply.code().get() == 421 {
-            return self.closed_by_server(reply);
+            return self.closed_by_server(now, reply);
         }
         let front = self.owed.front().copied();
         let due = front.filter(|owed| self.output.may_have_left(owed.behind));
         let Some(owed) = due else {
+            // Behind the end of the data it is CONT that has not left, and nothing can be refused.
+            let end = self.attempt.as_ref().and_then(|attempt| attempt.end);
             let awaits_end = matches!(
                 front.map(|owed| owed.to),
                 None | Some(Expect::Chunk | Expect::Final(_))
-            );
+            ) && !end.is_some_and(|end| self.output.may_have_left(end));
             return match reply.severity() {
                 Severity::TransientFailure | Severity::PermanentFailure
                     if awaits_end && matches!(self.phase, Phase::Content | Phase::Final) =>
@@ -66,14 +68,14 @@ impl ClientSession {
     }
 
     /// 421, in answer to anything or to nothing (RFC 5321 §3.8).
-    fn closed_by_server(&mut self, reply: Reply) {
+    fn closed_by_server(&mut self, now: Timestamp, reply: Reply) {
+        if self.is_deferred_by_closing(now, &reply) {
+            self.tell(Outcome::Deferred { reply });
+            return self.close(Ending::Closed);
+        }
         match self.phase {
             Phase::Quitting => return self.close(self.ending),
             Phase::Greeting | Phase::Hello => self.events.push_back(Event::Rejected(reply.clone())),
-            _ if self.is_deferred_by_closing() => {
-                self.tell(Outcome::Deferred { reply });
-                return self.close(Ending::Closed);
-            }
             _ => {}
         }
         self.interrupt(Cause::Closed(reply.compact()), Ending::Closed);
@@ -222,7 +224,7 @@ impl ClientSession {
         match reply.severity() {
             _ if attempt.declined.is_some() || attempt.repeat.is_some() => self.drained(now),
             _ if attempt.rdlv.is_some() && reply.code().get() == 520 => {
-                self.not_possible(Repeat::Transaction, Stage::Content, reply);
+                self.not_possible(Repeat::Transaction, Stage::Content, 0, reply);
                 self.stop_content();
                 self.step(Step::Drain);
                 self.drained(now);

@@ -358,7 +358,8 @@ impl Client {
             }
             State::Submitted(verb) => self.first_reply(verb, code, severity),
             State::Sending => self.final_reply(code, severity),
-            State::Waiting(_) if code == 120 => {
+            // An unknown code counts as its first digit says (RFC 5321 §4.2).
+            State::Waiting(_) if preliminary => {
                 self.go(Step::Interim);
                 self.detach_refused = false;
                 self.open_until(now + self.maxtimer());

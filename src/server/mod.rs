@@ -22,6 +22,8 @@
 //! | a claim that found a partial record ([`MailAnswer::Accept`]) | its content up to [`Record::length`], envelope and replies; the claim itself may live in memory on one host |
 //! | storing the record of [`Event::CheckpointDue`] or [`Event::Interrupted`] | the content taken so far, synced |
 //! | [`EndOfDataAnswer::Decided`] with any 2yz | the message **and** the completion record ([`Record::complete`]), together or one derivable from the other, committed once by compare-and-set on the key |
+//! | [`DetachAnswer::Owned`](crate::rdlv::DetachAnswer::Owned) | that the message is the server's: its content, and the mark on its record ([`Record::detach`]), or its place in the queue |
+//! | [`ResetAnswer::Aborted`](crate::rdlv::ResetAnswer::Aborted) | nothing, where a decision lives in the memory of its process; but that a record is gone which was detached, for that would be decided on after a crash |
 //!
 //! Everything else may be lazy or lost: 354 vouches for nothing; losing a partial record, or the
 //! news of it, costs retransmission only; [`Event::Discard`] is advice. In the common case of a
@@ -53,16 +55,28 @@
 //! A claim lives until the next [`Event::Mail`] or [`Event::Finished`], whichever comes first: keep
 //! what the store holds in memory for it until then. No single event ends it. It may have been
 //! taken though the answer to [`Event::Mail`] was [`Answered::Stale`], or though MAIL was then
-//! answered 503; a final reply ends the transaction without an event.
+//! answered 503; a final reply ends the transaction without an event. A message that was taken back
+//! after DETA has [`Event::TakenBack`] before the claim ends, or is the server's still.
 //!
 //! A client is often back before the server has noticed that the old connection is lost: then two
 //! sessions hold the key for a while. [`Event::Interrupted`] of the earlier one comes late and
 //! names an outdated generation; the store refuses it and nothing else happens.
 //!
+//! # Decisions that take long
+//!
+//! With [`rdlv`](ServerConfigBuilder::rdlv) a client that asked for it is told from time to time
+//! that the decision goes on; it may stop it ([`Event::Abort`]), or hang up and leave the message
+//! to the server ([`Event::Detach`]). For the caller nothing else changes: it answers
+//! [`Event::EndOfData`] whenever it has decided, and the session gives the reply when the client
+//! may have it. What happens when, and who reports a failure to the sender of a message that was
+//! left to the server, is written down in [`rdlv`](crate::rdlv).
+//!
 //! # The end of a session
 //!
 //! [`Event::Interrupted`] comes first, where there is something to keep; then
 //! [`Event::TransactionEnded`], where a transaction was open; [`Event::Finished`] is the last.
+//! [`Event::ReplyUndelivered`] is among them where a final reply waited behind a 120, or was not
+//! transmitted any more.
 //! Store the record of `Interrupted` also where the transport has failed: a loop that returns at
 //! the first write error loses it. Call [`ServerSession::handle_disconnect`] and drain the events
 //! instead.
@@ -109,6 +123,8 @@
 //!                 smtp.poll_content(&mut message); // write it to the spool
 //!             }
 //!             Event::EndOfData(question) => {
+//!                 let mut accepted = question.envelope().accepted();
+//!                 assert_eq!(accepted.next().map(|rcpt| rcpt.line()), Some(&b"RCPT TO:<b@example.net>"[..]));
 //!                 // scan, sync, and only then:
 //!                 let verdict = reply::MESSAGE_ACCEPTED.into();
 //!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;
@@ -139,6 +155,7 @@
 //! [`transmitted`]: ServerSession::transmitted
 //! [`Record::length`]: crate::checkpoint::Record::length
 //! [`Record::complete`]: crate::checkpoint::Record::complete
+//! [`Record::detach`]: crate::checkpoint::Record::detach
 
 mod answer;
 mod command;
@@ -150,8 +167,10 @@ mod progress;
 mod state;
 
 use alloc::collections::VecDeque;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -193,13 +212,29 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at this address, in clear and not authenticated.
+    /// A peer at this address, in clear and not authenticated. For an IP address there is
+    /// `Peer::from`, which writes an IPv4-mapped IPv6 address as the IPv4 address that it is.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use smtp_checkpoint::server::Peer;
+    ///
+    /// let ip: IpAddr = "::ffff:192.0.2.7".parse()?;
+    /// assert_eq!(Peer::from(ip), Peer::at(b"192.0.2.7"));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn at(address: &[u8]) -> Self {
         Self {
             address: Bytes::copy_from_slice(address),
             ..Self::default()
         }
+    }
+}
+
+impl From<IpAddr> for Peer {
+    fn from(ip: IpAddr) -> Self {
+        Self::at(ip.to_canonical().to_string().as_bytes())
     }
 }
 
@@ -337,7 +372,8 @@ impl ServerSession {
         &self.peer
     }
 
-    /// The argument of the last EHLO, HELO or LHLO, octet for octet; empty before the first.
+    /// The argument of the last EHLO, HELO or LHLO that was accepted, octet for octet; empty before
+    /// the first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
@@ -396,6 +432,10 @@ impl ServerSession {
 
     /// The peer will send nothing more. What came before is still read; then the connection counts
     /// as lost, unless QUIT was the last of it. Go on with the loop until [`Event::Finished`].
+    ///
+    /// Octets that [`handle_input`](Self::handle_input) has left with the caller go first: pass
+    /// them until none are left, draining the events in between, and only then report the end.
+    /// What is passed after it is thrown away.
     pub fn handle_eof(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.eof = true;
@@ -479,7 +519,8 @@ impl ServerSession {
 
     /// Another session has claimed `key`, or wants to: if this one's transaction holds it under
     /// the claim `generation`, it ends with 421 4.3.0 and never gives a final 2yz. Late news about
-    /// another transaction changes nothing.
+    /// another transaction changes nothing. Where the final reply to a message that was taken back
+    /// after DETA has not been transmitted yet, it ends without it.
     ///
     /// What came so far is told with [`Event::Interrupted`]. A store whose claim can wait a moment
     /// stores that before it raises the generation: a client is often back before the server has
@@ -491,6 +532,9 @@ impl ServerSession {
             && self.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
+        } else if self.takes_back(key, generation) {
+            // Who tells the sender is the other session's to find out.
+            self.end(Ending::Silent);
         }
     }
 
@@ -521,7 +565,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting => return Some(self.decision_deadline()),
             Phase::BurlAsked if self.may_take_long() => return Some(self.decision_deadline()),
             Phase::Connecting
-            | Phase::HelloAsked
+            | Phase::HelloAsked(_)
             | Phase::MailAsked
             | Phase::DataAsked
             | Phase::BurlAsked

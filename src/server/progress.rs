@@ -6,6 +6,7 @@
 //! being fetched, and commands are read one at a time.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -13,16 +14,16 @@ use bytes::Bytes;
 use super::event::{AbandonReason, AbortQuestion, DetachQuestion, Ending, Event};
 use super::state::Phase;
 use super::{Asked, ServerSession};
-use crate::checkpoint::{Generation, TransactionKey, Verdict};
+use crate::checkpoint::{Generation, TransactionKey};
 use crate::command::{Command, Rdlv};
 use crate::error::PeerError;
 use crate::output::Position;
 use crate::protocol::Protocol;
 use crate::rdlv::{
-    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Following,
-    Gone, Progress, Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
+    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Gone, Progress,
+    Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
 };
-use crate::reply::{Reply, StaticReply, standard};
+use crate::reply::{Reply, Severity, StaticReply, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -38,7 +39,7 @@ pub(super) struct LongDecision {
     told: Option<Position>,
     way_out: Option<WayOut>,
     result: Option<Held>,
-    taken_back: Option<TakenBack>,
+    given: VecDeque<Given>,
 }
 
 /// How the client wants to leave an open 120.
@@ -80,13 +81,14 @@ pub(super) enum Finding {
     UrlRefused,
 }
 
-/// The final replies of a message that was taken back, until they are transmitted.
+/// Final replies in the output, until they are transmitted.
 #[derive(Debug)]
-struct TakenBack {
+struct Given {
     position: Position,
-    key: TransactionKey,
-    generation: Generation,
+    claim: Option<(TransactionKey, Generation)>,
     decision: Decision,
+    /// Their message was taken back by a client that had detached from it.
+    takes_back: bool,
 }
 
 impl LongDecision {
@@ -98,7 +100,7 @@ impl LongDecision {
             told: None,
             way_out: None,
             result: None,
-            taken_back: None,
+            given: VecDeque::new(),
         }
     }
 
@@ -222,13 +224,7 @@ impl ServerSession {
             self.tell(Event::PeerFault(PeerError::TooSlow));
             return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
         }
-        let unread = !self.input.is_empty() || self.lines.is_mid_line() || self.held.is_some();
-        let following = if unread {
-            Following::Input
-        } else {
-            Following::Nothing
-        };
-        match self.long.rdlv.due(self.now, following) {
+        match self.long.rdlv.due(self.now, self.following()) {
             Due::Nothing | Due::Suppressed => {}
             Due::Send => {
                 let in_progress = self.config.in_progress.clone();
@@ -243,7 +239,7 @@ impl ServerSession {
         }
     }
 
-    /// Output has been transmitted: maybe a 120, or the replies to a message that was taken back.
+    /// Output has been transmitted: maybe a 120, or final replies.
     pub(super) fn note_transmitted(&mut self) {
         if let Some(position) = self.long.told {
             if self.output.has_transmitted(position) {
@@ -251,16 +247,18 @@ impl ServerSession {
                 self.long.rdlv.transmitted(self.now);
             }
         }
-        let output = &self.output;
-        let transmitted = self
-            .long
-            .taken_back
-            .take_if(|taken_back| output.has_transmitted(taken_back.position));
-        if let Some(TakenBack {
-            key, generation, ..
-        }) = transmitted
-        {
-            self.tell(Event::TakenBack { key, generation });
+        while let Some(given) = self.long.given.front() {
+            if !self.output.has_transmitted(given.position) {
+                break;
+            }
+            if let Some(Given {
+                claim: Some((key, generation)),
+                takes_back: true,
+                ..
+            }) = self.long.given.pop_front()
+            {
+                self.tell(Event::TakenBack { key, generation });
+            }
         }
     }
 
@@ -325,11 +323,9 @@ impl ServerSession {
         }
     }
 
-    fn claim(&self) -> (Option<TransactionKey>, Option<Generation>) {
-        match self.transaction.generation() {
-            Some(generation) => (self.transaction.key().cloned(), Some(generation)),
-            None => (None, None),
-        }
+    fn claim(&self) -> Option<(TransactionKey, Generation)> {
+        let generation = self.transaction.generation()?;
+        Some((self.transaction.key()?.clone(), generation))
     }
 
     fn ask_way_out(&mut self) -> (Token, Asked) {
@@ -349,7 +345,7 @@ impl ServerSession {
         }
         let (token, asked) = self.ask_way_out();
         self.long.way_out = Some(WayOut::Detach(asked));
-        let (key, generation) = self.claim();
+        let (key, generation) = self.claim().unzip();
         let held = self.long.result.as_ref().map(|held| held.replies.clone());
         self.tell(Event::Detach(DetachQuestion {
             token,
@@ -377,7 +373,7 @@ impl ServerSession {
         }
         let (token, asked) = self.ask_way_out();
         self.long.way_out = Some(WayOut::Abort(asked, hello));
-        let (key, generation) = self.claim();
+        let (key, generation) = self.claim().unzip();
         self.tell(Event::Abort(AbortQuestion {
             token,
             key,
@@ -457,7 +453,7 @@ impl ServerSession {
         }
         if let Some(line) = hello {
             if let Ok(command) = Command::parse(&line) {
-                self.hello_command(&line, &command);
+                self.hello_command(&command);
             }
         }
     }
@@ -474,7 +470,8 @@ impl ServerSession {
             finding,
         };
         match self.long.rdlv.decided(decision) {
-            DecidedOutcome::Give | DecidedOutcome::NotAwaited => self.give(replies, finding),
+            DecidedOutcome::Give => self.give(replies, finding),
+            DecidedOutcome::NotAwaited => debug_assert!(false, "a decision that nobody asked for"),
             DecidedOutcome::Hold => {
                 self.long.result = Some(held());
                 if self.phase == Phase::BurlAsked {
@@ -506,27 +503,39 @@ impl ServerSession {
         self.give_final_replies(replies);
     }
 
-    /// The final replies stand in the output: where the message was taken back, the duty of
-    /// reporting ends when they are transmitted.
-    pub(super) fn note_taken_back(&mut self, replies: &[Reply]) {
-        let (key, generation) = self.claim();
-        if let (true, Some(key), Some(generation)) =
-            (self.transaction.takes_back(), key, generation)
-        {
-            let verdict = Verdict::for_each_recipient(replies.iter().cloned());
-            self.long.taken_back = Some(TakenBack {
-                position: self.output.position(),
-                key,
-                generation,
-                decision: (&verdict).into(),
-            });
-        }
+    /// The final replies stand in the output, and are to be transmitted.
+    pub(super) fn note_given(&mut self, replies: &[Reply]) {
+        let accepted = replies
+            .iter()
+            .any(|reply| reply.severity() == Severity::Completion);
+        let given = Given {
+            position: self.output.position(),
+            claim: self.claim(),
+            decision: if accepted {
+                Decision::Stands
+            } else {
+                Decision::Refused
+            },
+            takes_back: self.transaction.takes_back(),
+        };
+        self.long.given.push_back(given);
     }
 
     /// Whether the replies to a message that was taken back are still on their way. Until they are
     /// transmitted its claim is not let go of, so no other MAIL is read.
     pub(super) fn waits_for_taken_back(&self) -> bool {
-        self.long.taken_back.is_some()
+        self.long.given.back().is_some_and(|given| given.takes_back)
+    }
+
+    /// The same, for a claim.
+    pub(super) fn takes_back(&self, key: &TransactionKey, generation: Generation) -> bool {
+        self.long.given.back().is_some_and(|given| {
+            given.takes_back
+                && given
+                    .claim
+                    .as_ref()
+                    .is_some_and(|(k, g)| k == key && *g == generation)
+        })
     }
 
     pub(super) fn forget_decision(&mut self) {
@@ -558,7 +567,7 @@ impl ServerSession {
     /// Tells of final replies that are not given.
     fn tell_undelivered(&mut self) {
         if let Some(held) = self.long.result.take() {
-            let (key, generation) = self.claim();
+            let (key, generation) = self.claim().unzip();
             self.tell(Event::ReplyUndelivered {
                 key,
                 generation,
@@ -567,13 +576,14 @@ impl ServerSession {
         }
     }
 
-    /// The session is over, and final replies may not have been transmitted.
-    pub(super) fn tell_not_taken_back(&mut self) {
-        if let Some(taken_back) = self.long.taken_back.take() {
+    /// The session is over: tells of final replies that were not transmitted.
+    pub(super) fn tell_untransmitted(&mut self) {
+        for given in core::mem::take(&mut self.long.given) {
+            let (key, generation) = given.claim.unzip();
             self.tell(Event::ReplyUndelivered {
-                key: Some(taken_back.key),
-                generation: Some(taken_back.generation),
-                decision: taken_back.decision,
+                key,
+                generation,
+                decision: given.decision,
             });
         }
     }

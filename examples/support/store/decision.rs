@@ -299,7 +299,8 @@ impl FileStore {
             // What the client may come back for is the reply, not the message.
             if let Some(record) = &completed {
                 let files = text::Files::default();
-                let text = text::write_envelope(decision.envelope(), &[], &files, Some(record));
+                let text =
+                    text::write_envelope(decision.envelope(), verdict, &[], &files, Some(record));
                 self.write_for_good(&self.folders.refused, &name, &text)?;
             }
             return Ok(Committed {
@@ -318,7 +319,13 @@ impl FileStore {
         let message = message.map_err(|error| self.give_up_report(&files, error))?;
         files.content = Some(message.clone());
         let envelope = decision.envelope();
-        let text = text::write_envelope(envelope, &failures.recipients, &files, completed.as_ref());
+        let text = text::write_envelope(
+            envelope,
+            verdict,
+            &failures.recipients,
+            &files,
+            completed.as_ref(),
+        );
         // The commit: one rename, which makes the message, its completion record and the
         // notification count.
         let file = format!("{name}.envelope");
@@ -388,7 +395,7 @@ impl FileStore {
         if io::copy(&mut segments, &mut &file)? != content.octets() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.disk.sync(&file)?;
+        self.disk.sync(path, &file)?;
         self.disk.sync_folder(incoming)
     }
 

@@ -10,6 +10,7 @@
 //! completion record that names it; then it is moved to `dsn`. So it is issued once, wherever the
 //! crash comes.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -253,11 +254,16 @@ impl FileStore {
     pub fn take_back(&self, key: &TransactionKey, generation: Generation) -> io::Result<()> {
         let key = KeyHash::of(key);
         let mut index = self.lock();
-        if index.current(key, generation).is_none() {
-            return Ok(());
+        // Whoever holds the key by now: what the client has been told stays told.
+        let taken_back = Cell::new(false);
+        self.change_completed(&mut index, key, None, |record| {
+            let after = record.take_back(generation);
+            taken_back.set(!after.is_detached());
+            after
+        })?;
+        if taken_back.get() {
+            index.limiter.finish(key.to_string().as_bytes());
         }
-        self.change_completed(&mut index, key, None, Record::take_back)?;
-        index.limiter.finish(key.to_string().as_bytes());
         Ok(())
     }
 

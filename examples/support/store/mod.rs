@@ -447,8 +447,8 @@ impl FileStore {
 
     fn sync_segments(&self, segments: &[Segment]) -> io::Result<()> {
         for segment in segments {
-            let file = fs::File::open(self.folders.incoming.join(&segment.file))?;
-            self.disk.sync(&file)?;
+            let path = self.folders.incoming.join(&segment.file);
+            self.disk.sync(&path, &fs::File::open(&path)?)?;
         }
         self.disk.sync_folder(&self.folders.incoming)
     }

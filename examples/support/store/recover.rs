@@ -22,6 +22,15 @@ impl FileStore {
     ///
     /// Where the directory cannot be read or written.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
+        Self::open_on(Disk::default(), directory, settings)
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be read or written.
+    pub fn open_on(disk: Disk, directory: &Path, settings: Settings) -> io::Result<Self> {
         let folder = |name: &str| -> io::Result<_> {
             let folder = directory.join(name);
             fs::create_dir_all(&folder)?;
@@ -36,7 +45,7 @@ impl FileStore {
                 refused: folder("refused")?,
                 dsn: folder("dsn")?,
             },
-            disk: Disk::default(),
+            disk,
             index: Mutex::new(Index::new(settings.detached)),
             settings,
             changed: Condvar::new(),

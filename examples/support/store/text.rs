@@ -1,7 +1,8 @@
 //! What the small files hold: lines that a person can read, and the encoded record in hex.
 
-use smtp_checkpoint::checkpoint::Record;
+use smtp_checkpoint::checkpoint::{Record, Verdict};
 use smtp_checkpoint::envelope::Envelope;
+use smtp_checkpoint::reply::Severity;
 
 use super::content::Segment;
 
@@ -68,20 +69,25 @@ pub struct Files {
     pub report: Option<String>,
 }
 
-/// Who sent the message and whom it is for, but for those recipients (by index) who do not get it;
-/// the files; and the completion record where there is one.
+/// Who sent the message and whom it is delivered to: those whom the verdict accepts, but for those
+/// (by index) who turned out not to get it; the files; and the completion record where there is
+/// one.
 pub fn write_envelope(
     envelope: &Envelope,
+    verdict: &Verdict,
     but: &[usize],
     files: &Files,
     completed: Option<&Record>,
 ) -> Vec<u8> {
     let mut text = envelope.mail_line().to_vec();
     text.push(b'\n');
-    let recipients = envelope.accepted();
-    for recipient in recipients.filter(|recipient| !but.contains(&recipient.index())) {
-        text.extend_from_slice(recipient.line());
-        text.push(b'\n');
+    // The one reply of SMTP is that of all, in LMTP each has its own.
+    let replies = verdict.replies();
+    for (recipient, reply) in envelope.accepted().zip(replies.iter().cycle()) {
+        if reply.severity() == Severity::Completion && !but.contains(&recipient.index()) {
+            text.extend_from_slice(recipient.line());
+            text.push(b'\n');
+        }
     }
     write_file(&mut text, CONTENT, files.content.as_deref());
     write_file(&mut text, REPORT, files.report.as_deref());

@@ -88,6 +88,7 @@ class LongSubmission:
         transaction.patience = self.service.loop.time() + transaction.maxtimer + margin(transaction.maxtimer)
         self._wait_for_cont(transaction)
         say("120")
+        await self.reached("120")
 
     def _wait_for_cont(self, transaction):
         self._reset_timeout(max(0.001, transaction.patience - self.service.loop.time()))
@@ -117,6 +118,7 @@ class LongSubmission:
         record = transaction.hold.record
         transaction.hold.check()
         if not transaction.decision.done.done() and self.store.detached_of(record.owner) >= self.service.options.detached_limit:
+            say("over the limit")
             raise Refused("450 4.7.1 Too many detached submissions")
         self.transaction, self.over = None, True
         transaction.hold.awaits = False

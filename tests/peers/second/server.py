@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import re
 
-from . import grammar
 from .session import Session
 from .store import Store
 from .wire import Wire, say
@@ -74,6 +73,7 @@ def arguments():
     parser.add_argument("--rdlv", type=int, metavar="MINTIMER")
     parser.add_argument("--no-120-for", action="append", default=[], metavar="VERB", help="answered 520 under RDLV")
     parser.add_argument("--deta", action="store_true")
+    parser.add_argument("--wordy", action="store_true", help="a 355 of several lines, and a tab behind its offset")
     parser.add_argument("--detached-limit", type=int, default=8, metavar="N")
     options = parser.parse_args()
     if options.deta and options.rdlv is None:

@@ -128,11 +128,11 @@ class Session(LongSubmission, SMTP):
 
     async def reached(self, point):
         do = self.wire.reached(point)
-        if do == "stall":
+        if do in ("stall", "pause"):
             say("stalled", at=point)
             await self.wire.go.wait()
             self.wire.go.clear()
-        if do:
+        if do in ("stall", "cut"):
             self.cut()
 
     def lost(self):
@@ -159,6 +159,7 @@ class Session(LongSubmission, SMTP):
         verb, argument = verb.upper(), argument.strip() or None
         self._reset_timeout()
         if self.transaction is not None:
+            self.transaction.hold.check()
             self.transaction.early -= len(line)
         if self.transaction is not None and self.transaction.open:
             return await self.behind_120(verb, argument)
@@ -173,7 +174,9 @@ class Session(LongSubmission, SMTP):
     def reset(self):
         """A reset of the transaction, if there is one."""
         transaction, self.transaction = self.transaction, None
-        if transaction is not None:
+        if transaction is not None and transaction.replaces:
+            transaction.hold.check()  # an older one is not its own to discard
+        elif transaction is not None:
             transaction.hold.discard()
 
     async def smtp_EHLO(self, argument):
@@ -255,11 +258,13 @@ class Session(LongSubmission, SMTP):
             return None
         if not continues(record, mail):
             raise Refused("503 5.5.1 This transaction began with another MAIL")
+        if self.service.options.wordy:
+            return f"355-{record.stored}\tis the offset,\r\n355-17 is not,\r\n355 0"
         return f"355 {record.stored} is the transaction offset"
 
     async def smtp_RCPT(self, argument):
         transaction = self.transaction
-        if transaction is None or transaction.kind is not None:
+        if transaction is None or transaction.kind is not None or transaction.spoiled:
             raise Refused(SEQUENCE)
         path, rest = grammar.path(argument, "TO:", "501 5.5.4 RCPT TO:<address>")
         rcpt = {"path": path, "parameters": grammar.parameters(rest, grammar.RCPT if self.session.extended_smtp else {})}
@@ -324,7 +329,7 @@ class Session(LongSubmission, SMTP):
         transaction = self.transaction
         if argument is not None:
             raise Refused("501 5.5.4 No parameters")
-        if transaction is None or transaction.kind is not None:
+        if transaction is None or transaction.kind is not None or transaction.spoiled:
             raise Refused(SEQUENCE)
         complete = self._may_send("DATA")
         self.check_120("DATA")

@@ -2,12 +2,13 @@
 
 In:  {"verdict": {"*": "250 2.0.0 Ok", "bob@example.net": "550 5.7.1 No"}}  of the oldest decision
      {"tick": true}  the interval before a 120 is over now
-     {"at": POINT, "do": "cut" | "die" | "stall", "after": N}  once, when the point is reached
-     {"go": true}    a stalled session goes on, to be cut
+     {"at": POINT, "do": "cut" | "die" | "stall" | "pause", "after": N}  once, when the point is reached
+     {"go": true}    a stalled session goes on, to be cut; one that pauses goes on
      {"sync": true}  answered by the event "sync": what was said before it is old
 
 POINT is `data` (so many octets after the 354, or from the first BDAT on), `deciding`, `committed`,
-`final` (the reply is about to be written) or `detached` (between DETA and 221).
+`final` (the reply is about to be written), `120` (it has been written) or `detached` (between
+DETA and 221). At `deciding` and `committed` there is only "die".
 
 Out: {"event": NAME, ...}, one a line, in the order of what happened.
 """
@@ -51,7 +52,7 @@ class Wire:
             self.take(line)
 
     def reached(self, point):
-        """What to do here: None, "cut" or "stall"; a point to die at does not return."""
+        """What to do here, if anything; a point to die at does not return."""
         do, _ = self.hooks.pop(point, (None, 0))
         if do == "die":
             os.kill(os.getpid(), signal.SIGKILL)

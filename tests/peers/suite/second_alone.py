@@ -8,6 +8,8 @@ from .second_dialogues import DIALOGUES
 from .second_peers import ANN, BOB, CAROL, SMALL, SecondClient, SecondServer, on_wire, on_wire_in_chunks, reset_at_once
 
 PEERS = ("second",)
+
+
 @once
 def server():
     """One server for all cases that neither kill it nor need another."""
@@ -364,7 +366,7 @@ def _():
 @once
 def prompt():
     """A server that decides at once."""
-    return SecondServer("--rdlv", 1, "--deta")
+    return SecondServer()
 
 
 def _alike(name, function):

@@ -186,7 +186,7 @@ def _(it):
                 talk.say(command + again, *(["503 5.5.1"] if complete else ["250"]))
                 talk.leave()
             with Talk(it.address) as talk:  # no recipient of another one came: nothing was replaced
-                equal(talk.offset(command + begun) > 0, True, "offset")
+                check(talk.offset(command + begun) > 0, "offset 0")
                 talk.leave()
         command = f"TRANSID={transid()}"
         begins(it, f"MAIL FROM:<ann@example.org> {command}", ON_WIRE[:20])
@@ -491,3 +491,14 @@ def _(it):
         part = octets[offset:].replace(b"\r\n.", b"\r\n..")
         talk.data((b"." if part.startswith(b".") else b"") + part + b".\r\n", "250")
     it.taken(octets)
+
+
+@dialogue("rdlv-not-offered")
+def _(it):
+    with Talk(it.address) as talk:
+        check("RDLV" not in talk.features and "DETA" not in talk.features.split("\n"), f"offered: {talk.features!r}")
+        for command in ("RDLV maxtimer=600", "RDLV", "DETA"):
+            talk.say(command, "502 5.5.1")
+            talk.say(FROM, "250")
+            talk.say(command, "502 5.5.1")
+            talk.say("RSET", "250")

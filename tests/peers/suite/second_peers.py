@@ -129,6 +129,10 @@ class SecondServer:
         equal(sorted(path.read_bytes() for path in found), sorted(messages), "delivered octets")
         return json.loads(found[-1].with_suffix(".json").read_text()) if found else None
 
+    def new_messages(self):
+        """All messages delivered since the last call, in the order of their octets."""
+        return sorted(path.read_bytes() for path in self._new("delivered") if path.suffix == ".eml")
+
     def reports(self):
         """The DSNs made since the last call, once each has been announced."""
         return [json.loads(path.read_text()) for path in self._new("dsn") if path.suffix == ".json"]

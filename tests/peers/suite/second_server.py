@@ -1,11 +1,14 @@
 """The example client with the second server, which is cut, killed and slow where it is told to be."""
 
+import re
 import subprocess
+
+from second import grammar
 
 from . import harness as h
 from .examples import Sender, example
 from .harness import case, check, equal
-from .second_peers import ANN, BOB, CAROL, MEMORY, PATIENCE, SMALL, SecondServer, on_wire, on_wire_in_chunks
+from .second_peers import ANN, BOB, CAROL, MEMORY, PATIENCE, SMALL, SecondServer, on_wire
 
 PEERS = ("second-server",)
 DELIVERED, REFUSED, AGAIN = 0, 69, 75
@@ -58,6 +61,38 @@ def _():
     """The whole message in one chunk, cut anywhere in it and in its command."""
     command = len(f"BDAT {len(SMALL)} LAST\r\n")
     _cut_everywhere(command + len(SMALL), lambda cut: max(0, cut - command), SMALL, "--bdat")
+
+
+@case("second-server.355-of-several-lines")
+def _():
+    """The offset is the first thing on the first line; all else is text."""
+    with SecondServer("--wordy") as it:
+        for cut in (0, 1000, on_wire(h.dots()) - 3, on_wire(h.dots())):
+            sender = letter(h.dots())
+            it.at("data", "cut", cut)
+            sender.expect(it, AGAIN)
+            sender.expect(it, DELIVERED)
+            it.taken(h.dots())
+
+
+@case("second-server.transids")
+def _():
+    """One for all attempts at a transaction, another one for every other; and short enough."""
+    seen = set()
+    with SecondServer() as it:
+        for recipients in ((BOB,), (BOB,), (BOB, CAROL)):
+            sender = letter(h.dots(), recipients=recipients)
+            used = set()
+            for cut in (0, 1000, 1000, None):
+                if cut is not None:
+                    it.at("data", "cut", cut)
+                result = sender.expect(it, AGAIN if cut is not None else DELIVERED)
+                used.update(re.findall(r"TRANSID=(\S+)", result.err.decode()))
+            transid, = used
+            check(grammar.transid(transid) and len(transid) <= 79, f"TRANSID={transid}")
+            check(transid not in seen, f"TRANSID={transid} again")
+            seen.add(transid)
+            it.taken(h.dots())
 
 
 @case("second-server.cut-again-and-again")
