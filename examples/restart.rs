@@ -274,15 +274,14 @@ impl Stage {
             bdat,
         };
         let most = u32::try_from(self.cuts + UNDISTURBED)?;
-        let config = ClientConfig::builder(CLIENT)
-            .tls(TlsPolicy::Never)
-            .max_attempts(most)
-            .build()?;
-        let config = Arc::new(config);
         let policy = RestartPolicy {
             attempts: most,
             ..RestartPolicy::default()
         };
+        let config = ClientConfig::builder(CLIENT, TlsPolicy::Never)
+            .restart_policy(policy)
+            .build()?;
+        let config = Arc::new(config);
 
         let before = delivered(&self.store)?;
         let start = Instant::now();
@@ -292,7 +291,6 @@ impl Stage {
         let standing = loop {
             // As after a crash: the journal is all that is left of the attempts before.
             let mut courier = Courier::new(letter.clone(), &message, journal, Arc::clone(&config))?;
-            courier.restart_policy(policy);
             let Some(transaction) = courier.next_transaction()? else {
                 break courier.standing();
             };
@@ -442,6 +440,7 @@ impl std::fmt::Display for Ended {
             Cut::Data(octets) => write!(f, "cut after {octets} octets of data")?,
             Cut::EndOfData => f.write_str("cut behind the end of the data")?,
             Cut::FinalReply(octets) => write!(f, "cut after {octets} octets of the last reply")?,
+            Cut::InProgress(_) | Cut::Detached => f.write_str("cut within a long decision")?,
         }
         f.write_str(if self.kills { ", killed" } else { "" })
     }

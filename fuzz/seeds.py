@@ -234,8 +234,25 @@ def client():
         "starttls": b"220 hi\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n" + ehlo[8:] + ok * 3 + data + ok,
         "starttls-injection": b"220 hi\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n250 mx\r\n",
     }
+    long = (
+        b"220 hi\r\n250-mx.example\r\n250-RDLV mintimer=30\r\n250-DETA\r\n250-CHUNKING\r\n"
+        b"250-CHECKPOINT\r\n250 DSN\r\n"
+    )
+    wait = b"120 wait\r\n"
+    impossible = b"520 5.3.3 no\r\n"
+    seeds |= {
+        "long": long + ok * 4 + data + wait + ok + bye,
+        "long-detached": long + ok * 4 + data + wait * 2 + bye,
+        "long-aborted": long + ok * 4 + data + wait * 2 + b"450 4.7.1 many\r\n" + ok + bye,
+        "long-lost": long + ok * 4 + data + wait * 2 + cut + long + b"355 36 x\r\n" + ok + data
+        + wait + ok + bye,
+        "long-impossible": long + ok * 4 + impossible + data + ok + bye,
+        "no-rdlv": long + ok * 3 + b"501 5.5.4 no\r\n" + data + ok + bye,
+    }
     for name, octets in seeds.items():
         seed("client", name, octets)
+    seed("client", "long-impossible-bdat", long + ok * 4 + impossible + ok * 5 + bye, [32])
+    seed("client", "long-policy", seeds["long-aborted"], [64])
     for name in ("delivered", "restart", "plain"):
         seed("client", name + "-bdat", seeds[name], [32])
         seed("client", name + "-split", seeds[name], [8] + [5, 1, 2, 1, 3, 9] * 8)

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Cause, ClientScope, Content, InvalidTransaction, MissingExtension, Outcome, Sent, Stage,
-    UnfinishedTransaction,
+    Cause, ClientScope, Content, InvalidTransaction, MissingExtension, NextStep, Outcome,
+    RestartPolicy, Sent, Stage, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{
-    Answered, ChallengeAnswer, ClientConfig, ClientConfigBuilder, ClientSession, Connection,
-    Ending, Event, Protocol, SendError, StoreQuestion, TlsOutcome, TlsPolicy,
+    ClientSession, Connection, Ending, Event, Protocol, SendError, TlsOutcome, TlsPolicy,
 };
 use smtp_checkpoint::command::{CommandLine, MailLine, RcptLine};
 use smtp_checkpoint::error::{PeerError, UsageError};
@@ -21,222 +20,9 @@ use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::time::Timestamp;
 use smtp_checkpoint::transid::TransId;
 
-const NOW: Timestamp = Timestamp::ORIGIN;
+mod client_scene;
 
-/// A client, its caller, and the server's side of the wire as a script.
-struct Scene {
-    smtp: ClientSession,
-    message: Vec<u8>,
-    /// Where the caller reads on; `None` while it was not asked.
-    at: Option<usize>,
-    /// The lowest octet that was asked for.
-    lowest: Option<u64>,
-    stored: Vec<UnfinishedTransaction>,
-    /// Store questions are left open.
-    hold_store: bool,
-    held: Vec<StoreQuestion>,
-    recipients: Vec<(usize, u16)>,
-    finals: Vec<(usize, u16)>,
-    replies: Vec<u16>,
-    ready: usize,
-    stops: usize,
-    faults: Vec<PeerError>,
-    challenges: Vec<Vec<u8>>,
-    outcome: Option<Outcome>,
-    handover: bool,
-    ending: Option<Ending>,
-    log: Vec<String>,
-}
-
-fn config() -> ClientConfigBuilder {
-    ClientConfig::builder("ymir.claremont.edu").tls(TlsPolicy::IfOffered)
-}
-
-impl Scene {
-    fn with(config: ClientConfigBuilder, message: &[u8]) -> Self {
-        let smtp = ClientSession::new(Arc::new(config.build().unwrap()), NOW);
-        Self {
-            smtp,
-            message: message.to_vec(),
-            at: None,
-            lowest: None,
-            stored: Vec::new(),
-            hold_store: false,
-            held: Vec::new(),
-            recipients: Vec::new(),
-            finals: Vec::new(),
-            replies: Vec::new(),
-            ready: 0,
-            stops: 0,
-            faults: Vec::new(),
-            challenges: Vec::new(),
-            outcome: None,
-            handover: false,
-            ending: None,
-            log: Vec::new(),
-        }
-    }
-
-    fn new(message: &[u8]) -> Self {
-        Self::with(config(), message)
-    }
-
-    fn run(&mut self) {
-        loop {
-            let mut moved = false;
-            while let Some(event) = self.smtp.poll_event() {
-                moved = true;
-                match event {
-                    Event::Ready => self.ready += 1,
-                    Event::TlsHandover => self.handover = true,
-                    Event::Store(question) => {
-                        self.stored.push(question.transaction().clone());
-                        if self.hold_store {
-                            self.held.push(question);
-                        } else {
-                            let answered = self.smtp.stored(NOW, question).unwrap();
-                            assert_eq!(answered, Answered::Taken);
-                        }
-                    }
-                    Event::Recipient { index, reply, .. } => {
-                        self.recipients.push((index, reply.code().get()));
-                    }
-                    Event::CommandReply(reply) => self.replies.push(reply.code().get()),
-                    Event::FinalReply { index, reply } => {
-                        self.finals.push((index, reply.code().get()));
-                    }
-                    Event::SendContent { start, lookbehind } => {
-                        assert!(lookbehind <= 2);
-                        let start = start.get();
-                        self.lowest = Some(self.lowest.unwrap_or(start).min(start));
-                        self.at = Some(start as usize);
-                    }
-                    Event::StopContent => self.stops += 1,
-                    Event::Done(outcome) => {
-                        assert_eq!(self.outcome, None, "one outcome an attempt");
-                        self.outcome = Some(outcome);
-                    }
-                    Event::AuthChallenge(question) => {
-                        self.challenges.push(question.challenge().to_vec());
-                        let answer = ChallengeAnswer::Response(Bytes::from_static(b"secret"));
-                        self.smtp.answer_challenge(NOW, question, answer).unwrap();
-                    }
-                    Event::PeerFault(fault) => self.faults.push(fault),
-                    Event::Finished(ending) => {
-                        assert_eq!(self.ending, None);
-                        self.ending = Some(ending);
-                    }
-                    _ => {}
-                }
-            }
-            while self.smtp.wants_content() {
-                moved = true;
-                let at = self.at.expect("asked before it is wanted");
-                // Small pieces find more mistakes.
-                let end = (at + 3).min(self.message.len());
-                let mut piece = &self.message[at..end];
-                if piece.is_empty() {
-                    self.smtp.finish_content(NOW).unwrap();
-                } else {
-                    self.smtp.send_content(NOW, &mut piece).unwrap();
-                    self.at = Some(end - piece.len());
-                }
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    /// What the client sends now is `expected`, all of it.
-    fn c(&mut self, expected: &str) -> &mut Self {
-        self.run();
-        let octets = self.smtp.take_output().unwrap_or_default();
-        let sent = String::from_utf8_lossy(&octets).into_owned();
-        self.smtp.transmitted(NOW, octets.len()).unwrap();
-        assert_eq!(sent, expected, "so far: {:#?}", self.log);
-        self.log.push(format!("C: {sent}"));
-        self.run();
-        self
-    }
-
-    fn s(&mut self, line: &str) -> &mut Self {
-        self.log.push(format!("S: {line}"));
-        let mut input = Bytes::from(format!("{line}\r\n"));
-        self.smtp.handle_input(NOW, &mut input);
-        self.run();
-        self
-    }
-
-    fn send(&mut self, transaction: &UnfinishedTransaction) -> &mut Self {
-        self.smtp.send(NOW, transaction).unwrap();
-        self
-    }
-
-    /// Up to the point where a transaction can be sent.
-    fn greet(&mut self, keywords: &str) -> &mut Self {
-        self.s("220 dbc.mtview.ca.us SMTP service ready")
-            .c("EHLO ymir.claremont.edu\r\n");
-        let mut lines = vec!["dbc.mtview.ca.us says hello"];
-        lines.extend(keywords.split(' ').filter(|keyword| !keyword.is_empty()));
-        let last = lines.pop().unwrap();
-        for line in lines {
-            self.s(&format!("250-{line}"));
-        }
-        self.s(&format!("250 {last}"));
-        assert_eq!(self.ready, 1);
-        self
-    }
-
-    fn outcome(&mut self) -> Outcome {
-        self.run();
-        self.outcome.take().expect("an outcome")
-    }
-
-    fn interrupted(&mut self) -> (Cause, UnfinishedTransaction) {
-        match self.outcome() {
-            Outcome::Interrupted { cause, transaction } => (cause, *transaction),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Stores the outcome and quits.
-    fn quit(&mut self) {
-        self.smtp.outcome_stored(NOW).unwrap();
-        self.run();
-        if self.smtp.is_ready() {
-            self.smtp.quit(NOW).unwrap();
-        }
-        self.c("QUIT\r\n").s("221 Goodbye");
-        assert_eq!(self.ending, Some(Ending::Quit));
-    }
-}
-
-fn ned() -> MailLine {
-    MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..]).unwrap()
-}
-
-fn rcpt(address: &str) -> RcptLine {
-    RcptLine::parse(format!("RCPT TO:<{address}>").into_bytes()).unwrap()
-}
-
-fn plain(message: &[u8]) -> UnfinishedTransaction {
-    UnfinishedTransaction::builder(ned(), Content::measure(message))
-        .recipient(rcpt("mrose@dbc.mtview.ca.us"))
-        .build()
-        .unwrap()
-}
-
-fn checkpointed(message: &[u8]) -> UnfinishedTransaction {
-    UnfinishedTransaction::builder(ned(), Content::measure(message))
-        .recipient(rcpt("mrose@dbc.mtview.ca.us"))
-        .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
-        .build()
-        .unwrap()
-}
-
-const MAIL: &str = "MAIL FROM:<ned@ymir.claremont.edu> TRANSID=<12345@claremont.edu>\r\n";
-const RCPT: &str = "RCPT TO:<mrose@dbc.mtview.ca.us>\r\n";
+use client_scene::{MAIL, NOW, RCPT, Scene, checkpointed, config, ned, plain, rcpt};
 
 /// 6135 octets in whole lines, and more behind them, a dot first.
 fn message() -> Vec<u8> {
@@ -530,7 +316,7 @@ fn a_loaded_data_mark_is_a_restart() {
 #[test]
 fn plain_smtp_is_one_group_with_pipelining_and_reports_every_recipient() {
     let message = b"one\r\n.two\r\nthree";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .recipient(rcpt("e@f"))
@@ -826,6 +612,7 @@ fn cut_short(message: &[u8]) -> UnfinishedTransaction {
         body: false,
         dsn: false,
         auth: false,
+        notify_failure: false,
     };
     let scope = ClientScope {
         name: b"ymir.claremont.edu".to_vec(),
@@ -842,7 +629,7 @@ fn cut_short(message: &[u8]) -> UnfinishedTransaction {
 #[test]
 fn bdat_in_chunks_and_its_restart_at_any_octet() {
     let message = b"0123456789\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
         .bdat()
@@ -916,7 +703,7 @@ fn bdat_in_chunks_and_its_restart_at_any_octet() {
 #[test]
 fn lmtp_tells_each_final_reply_as_it_comes() {
     let message = b"one\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .lmtp()
@@ -948,7 +735,7 @@ fn lmtp_tells_each_final_reply_as_it_comes() {
 #[test]
 fn lmtp_has_a_reply_for_each_accepted_recipient() {
     let message = b"one\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .recipient(rcpt("e@f"))
@@ -1205,11 +992,14 @@ fn plain_smtp_that_lost_its_reply_is_unknown() {
 fn parameters_that_are_not_offered_are_left_out_or_needed() {
     let message = b"one\r\n";
     let mail = &b"MAIL FROM:<a@b> RET=HDRS ENVID=x BODY=8BITMIME"[..];
-    let transaction =
-        UnfinishedTransaction::builder(MailLine::parse(mail).unwrap(), Content::measure(message))
-            .recipient(RcptLine::parse(&b"RCPT TO:<c@d> NOTIFY=NEVER"[..]).unwrap())
-            .build()
-            .unwrap();
+    let transaction = UnfinishedTransaction::builder(
+        MailLine::parse(mail).unwrap(),
+        Content::measure(message),
+        0,
+    )
+    .recipient(RcptLine::parse(&b"RCPT TO:<c@d> NOTIFY=NEVER"[..]).unwrap())
+    .build()
+    .unwrap();
     let mut scene = Scene::new(message);
     scene.greet("");
     assert!(matches!(
@@ -1253,7 +1043,7 @@ fn content_that_does_not_fit_never_ends_the_message() {
         (b"onetw", UsageError::ContentMismatch),
     ] {
         for bdat in [false, true] {
-            let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(message))
+            let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
                 .recipient(rcpt("mrose@dbc.mtview.ca.us"));
             if bdat {
                 builder = builder.bdat();
@@ -1356,7 +1146,11 @@ fn attempts_run_out() {
     let mut transaction = cut_short(message);
     transaction.may_have_sent(Sent::EndOfData);
     for (limit, unknown) in [(3, false), (2, true)] {
-        let mut scene = Scene::with(config().max_attempts(limit), message);
+        let policy = RestartPolicy {
+            attempts: limit,
+            ..RestartPolicy::default()
+        };
+        let mut scene = Scene::with(config().restart_policy(policy), message);
         scene.greet("CHECKPOINT").send(&transaction);
         scene.c(MAIL).s("550 not you");
         let outcome = scene.outcome();
@@ -1386,9 +1180,9 @@ fn a_crash_after_plain_smtp_sent_it_all_is_no_restart() {
         .c("DATA\r\n");
     let stored = scene.stored.last().unwrap();
     assert_eq!(stored.sent(), Sent::EndOfData);
-    let policy = smtp_checkpoint::checkpoint::RestartPolicy::default();
+    let policy = RestartPolicy::default();
     let step = stored.next_step(stored.began(), &policy, &Content::measure(&message));
-    assert_eq!(step, smtp_checkpoint::checkpoint::NextStep::Unknown);
+    assert_eq!(step, NextStep::Unknown);
     // Without the crash the TRANSID is still good: the end never left.
     scene.smtp.handle_eof(NOW);
     let (_, transaction) = scene.interrupted();
@@ -1400,7 +1194,7 @@ fn a_crash_after_plain_smtp_sent_it_all_is_no_restart() {
 #[test]
 fn an_early_no_to_a_chunk_is_noticed() {
     let message = vec![b'x'; 100];
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(&message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(&message), 0)
         .recipient(rcpt("a@b"))
         .bdat()
         .build()
@@ -1428,7 +1222,6 @@ fn an_early_no_to_a_chunk_is_noticed() {
 /// What is stored of an unknown outcome is not sent again without consent.
 #[test]
 fn an_unknown_outcome_of_plain_smtp_is_stored_as_such() {
-    use smtp_checkpoint::checkpoint::{NextStep, RestartPolicy};
     let message = message();
     for transaction in [plain(&message), cut(&message, &checkpointed(&message))] {
         let mut scene = Scene::new(&message);
@@ -1464,7 +1257,7 @@ fn by_url(octets: u64) -> UnfinishedTransaction {
         octets,
         ..Content::measure(b"")
     };
-    UnfinishedTransaction::builder(ned(), content)
+    UnfinishedTransaction::builder(ned(), content, 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
         .burl("imap://handset@host.example.com/outbox;uid=32")
@@ -1542,7 +1335,7 @@ fn burl_needs_the_extension_and_a_url() {
         "next address"
     );
     for url in ["", "a b", "imap://h/\r\nRSET"] {
-        let transaction = UnfinishedTransaction::builder(ned(), Content::measure(b""))
+        let transaction = UnfinishedTransaction::builder(ned(), Content::measure(b""), 0)
             .recipient(rcpt("a@b"))
             .burl(url)
             .build();

@@ -17,7 +17,11 @@ const RECORDED: &[u8] = b"MAIL FROM:<a@c.example> TRANSID=<1@c>\r\n";
 const RCPT: &[u8] = b"RCPT TO:<b@x.example>\r\n";
 
 fn builder() -> ServerConfigBuilder {
-    ServerConfig::builder("mx.example.net").burl("imap")
+    ServerConfig::builder("mx.example.net")
+        .burl("imap")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
 }
 
 fn session(config: ServerConfigBuilder) -> World {
@@ -375,4 +379,33 @@ fn a_foreign_transid_is_asked_and_answered_as_an_unknown_one() {
         .values()
         .filter(|held| held.record == owned);
     assert_eq!(still.count(), 1);
+}
+
+/// A client that has not seen the 355 sends the URL of the whole message: behind what is held it
+/// would stand there twice (CP-20).
+#[test]
+fn a_url_received_before_the_355_is_refused() {
+    for seen in [false, true] {
+        let mut world = session(builder());
+        world.burl.push_back(Ok(b"one\r\n".to_vec()));
+        world.send("a", &[RECORDED, RCPT, b"BURL imap:x\r\n"].concat());
+        world.eof("a");
+        assert_eq!(world.store.outline(), "partial 5");
+        hello(&mut world, "b");
+        world.link("b").stuck = !seen;
+        world.send("b", RECORDED);
+        world.burl.push_back(Ok(b"two\r\n".to_vec()));
+        world.send("b", b"BURL imap:y LAST\r\n");
+        world.link("b").stuck = false;
+        world.run("b");
+        let last = if seen { "250" } else { "503" };
+        assert_eq!(codes(&world.take("b")), ["355", last]);
+        let delivered = world
+            .store
+            .delivered
+            .iter()
+            .map(|message| &message.content[..]);
+        let whole = seen.then_some(&b"one\r\ntwo\r\n"[..]);
+        assert!(delivered.eq(whole), "seen: {seen}");
+    }
 }

@@ -86,6 +86,7 @@ dialogues! {
     fenced_at_commit
     fenced_at_data
     half_close
+    hello_refused
     helo
     idle_commands
     lmtp

@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use smtp_checkpoint::checkpoint::{
-    Address, ClientScope, NextStep, Outcome, Reconnect, RestartPolicy, Server,
-    UnfinishedTransaction,
+    Address, Cause, ClientScope, NextStep, Outcome, Reconnect, Server, Stage, UnfinishedTransaction,
 };
-use smtp_checkpoint::client::{ClientConfig, Ending, RecipientVerdict};
+use smtp_checkpoint::client::{ChoiceQuestion, ClientConfig, Ending, RecipientVerdict};
 use smtp_checkpoint::command::{Body, ForwardPath, MailLine, Mailbox, RcptLine, ReversePath};
+use smtp_checkpoint::rdlv::Choice;
 use smtp_checkpoint::reply::{Reply, Severity};
 use smtp_checkpoint::transid::TransId;
 
@@ -37,11 +37,34 @@ pub struct Letter {
     pub bdat: bool,
 }
 
+/// What is said to a server that is still deciding (120).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// So many of them are answered CONT in an attempt.
+    pub carry_on: u32,
+    /// The next one is answered so.
+    pub then: Choice,
+}
+
+impl Default for Patience {
+    /// For as long as it takes.
+    fn default() -> Self {
+        Self {
+            carry_on: 0,
+            then: Choice::CarryOn,
+        }
+    }
+}
+
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Everybody has it.
     Delivered,
+    /// Nobody is left to be served, and somebody's is with a server that reports a failure.
+    Detached,
+    /// Nobody is left to be served, and it was given up for somebody.
+    Aborted,
     /// Somebody will never have it, and nobody is left who may.
     Refused,
     /// Somebody is still to be served.
@@ -55,9 +78,10 @@ pub struct Courier<'m> {
     message: &'m Message,
     entry: Entry,
     config: Arc<ClientConfig>,
-    policy: RestartPolicy,
     /// Go on although somebody may get the message twice.
     allow_doubling: bool,
+    patience: Patience,
+    carried_on: u32,
     trace: Option<Dialogue<'m>>,
 }
 
@@ -87,19 +111,20 @@ impl<'m> Courier<'m> {
             message,
             entry,
             config,
-            policy: RestartPolicy::default(),
             allow_doubling: false,
+            patience: Patience::default(),
+            carried_on: 0,
             trace: None,
         })
     }
 
-    /// How long to go on restarting.
-    pub fn restart_policy(&mut self, policy: RestartPolicy) {
-        self.policy = policy;
-    }
-
     pub fn allow_doubling(&mut self) {
         self.allow_doubling = true;
+    }
+
+    /// What is said to a server that is still deciding. The configuration asks for RDLV.
+    pub fn patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Writes down the dialogue of the next attempt.
@@ -121,12 +146,18 @@ impl<'m> Courier<'m> {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let refused = |fate: &Fate| matches!(fate, Fate::Refused(_));
+        let aborted = |fate: &Fate| matches!(fate, Fate::Aborted(_));
+        let detached = |fate: &Fate| matches!(fate, Fate::Detached(_));
         if self.entry.unknown.is_some() {
             Standing::Unknown
         } else if self.entry.pending().next().is_some() {
             Standing::Pending
         } else if self.entry.fates.iter().any(refused) {
             Standing::Refused
+        } else if self.entry.fates.iter().any(aborted) {
+            Standing::Aborted
+        } else if self.entry.fates.iter().any(detached) {
+            Standing::Detached
         } else {
             Standing::Delivered
         }
@@ -149,7 +180,8 @@ impl<'m> Courier<'m> {
         let Some(mut transaction) = self.entry.transaction.clone() else {
             return self.begin().map(Some);
         };
-        match transaction.next_step(unix_time(), &self.policy, self.message.content()) {
+        let (policy, content) = (self.config.restart_policy(), self.message.content());
+        match transaction.next_step(unix_time(), policy, content) {
             NextStep::Send => {
                 if self.allow_doubling {
                     transaction.allow_doubling();
@@ -193,9 +225,8 @@ impl<'m> Courier<'m> {
         File::open("/dev/urandom")?.read_exact(&mut random)?;
         let transid = TransId::from_random(random, self.config.name().as_bytes())?;
         let content = self.message.content().clone();
-        let mut transaction = UnfinishedTransaction::builder(mail.build()?, content)
-            .transid(transid)
-            .began(unix_time());
+        let mut transaction =
+            UnfinishedTransaction::builder(mail.build()?, content, unix_time()).transid(transid);
         for to in to {
             transaction = transaction.recipient(RcptLine::builder(to).build()?);
         }
@@ -230,6 +261,7 @@ impl<'m> Courier<'m> {
                 },
             })
             .collect();
+        self.carried_on = 0;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
         for index in Reconnect::new(transaction).order(&candidates) {
             let Some(address) = addresses.get(index) else {
@@ -301,22 +333,45 @@ impl Delivery for Courier<'_> {
                     self.settle(recipients, Some(refused));
                 }
             }
-            Outcome::Deferred { .. } | Outcome::NoRecipients { .. } => {
+            // (Of LMTP, which is not spoken here, every recipient has a reply of its own.)
+            Outcome::Deferred { .. }
+            | Outcome::NoRecipients { .. }
+            | Outcome::PerRecipient { .. } => {
                 self.settle(recipients, None);
             }
             Outcome::Interrupted { transaction, .. } | Outcome::Declined { transaction, .. } => {
                 self.entry.transaction = Some((**transaction).clone());
             }
             Outcome::StartOver { .. } => self.entry.transaction = None,
-            // As every MTA does it: better twice than not at all (RFC 1047).
-            Outcome::Unknown { .. } if self.entry.transaction.as_ref().is_some_and(is_plain) => {
+            // As every MTA does it: better twice than not at all (RFC 1047). But not what the
+            // client has wanted stopped.
+            Outcome::Unknown { cause, .. }
+                if self.entry.transaction.as_ref().is_some_and(is_plain) && !was_aborted(cause) =>
+            {
                 self.entry.transaction = None;
             }
             // What was stored before the data stays: it knows the most.
-            Outcome::Unknown { cause, .. } => self.entry.unknown = Some(format!("{cause:?}")),
-            _ => {}
+            Outcome::Unknown { cause, .. } => self.entry.unknown = Some(explain(cause)),
+            Outcome::Detached { reply } => {
+                self.settle(recipients, Some(Fate::Detached(one_line(reply))));
+            }
+            // For good, as was wished.
+            Outcome::Aborted { reply } => {
+                self.settle(recipients, Some(Fate::Aborted(one_line(reply))));
+            }
         }
         self.entry.store()
+    }
+
+    fn still_deciding(&mut self, question: &ChoiceQuestion) -> Choice {
+        if self.carried_on < self.patience.carry_on {
+            self.carried_on += 1;
+            return Choice::CarryOn;
+        }
+        match self.patience.then {
+            Choice::Detach if !question.can_detach() => Choice::CarryOn,
+            choice => choice,
+        }
     }
 
     fn saw(&mut self, side: char, octets: &[u8]) {
@@ -333,10 +388,36 @@ fn is_plain(transaction: &UnfinishedTransaction) -> bool {
     transaction.used().is_some_and(|used| !used.transid)
 }
 
+/// Why an attempt ended, for people.
+#[must_use]
+pub fn explain(cause: &Cause) -> String {
+    match cause {
+        Cause::Lost => "the connection was lost".into(),
+        Cause::Closed(reply) => format!("the server closed with {}", reply.code().get()),
+        Cause::TimedOut => "the server did not answer in time".into(),
+        Cause::Protocol(error) => error.to_string(),
+        Cause::Answered(stage, reply) => {
+            format!("the server said {} ({stage:?})", reply.code().get())
+        }
+        Cause::Missing(extension) => extension.to_string(),
+        Cause::DetachUnanswered => "the server did not answer DETA".into(),
+        Cause::AbortUnanswered => "the server did not answer RSET".into(),
+        cause => format!("{cause:?}"),
+    }
+}
+
+/// Whether the client has said RSET to a server that was deciding.
+fn was_aborted(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::AbortUnanswered | Cause::Answered(Stage::Reset, _)
+    )
+}
+
 fn is_broken(attempt: &Attempt) -> bool {
     !matches!(
         attempt.ending,
-        Ending::Quit | Ending::Rejected | Ending::Closed
+        Ending::Quit | Ending::Rejected | Ending::Closed | Ending::Detached
     )
 }
 

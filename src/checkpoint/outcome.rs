@@ -20,13 +20,15 @@ pub enum Stage {
     Mail,
     /// RCPT.
     Rcpt,
+    /// RDLV.
+    Rdlv,
     /// DATA: 354, or a reply in its place.
     Data,
     /// A chunk that is not the last; also an early reply while the content of DATA is sent.
     Content,
     /// The end of the data.
     EndOfData,
-    /// RSET.
+    /// RSET, also in answer to a 120.
     Reset,
 }
 
@@ -80,11 +82,22 @@ pub enum Cause {
     Content,
     /// The caller gave up.
     Abandoned,
+    /// The caller left a 120 unanswered until `maxtimer` had run out: the server takes its client
+    /// for gone (draft-burger-smtp-rdlv-01 §3.2.1).
+    NoChoice,
+    /// No reply to DETA came: the server may own the message already.
+    DetachUnanswered,
+    /// No reply to RSET in answer to a 120 came: the server may have given the message up already.
+    AbortUnanswered,
 }
 
 /// What became of an attempt to send a transaction.
+///
+/// Match it without a wildcard: each of them asks for something else, and none but
+/// [`Delivered`](Self::Delivered) (with LMTP a 2yz in [`PerRecipient`](Self::PerRecipient)) says
+/// that the message was delivered. While a server says that it is still deciding (120), there is
+/// no outcome yet, but the session's event `StillDeciding`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// The final reply is 2yz: the server has the message for every accepted recipient.
     Delivered {
@@ -141,29 +154,50 @@ pub enum Outcome {
         transaction: Box<UnfinishedTransaction>,
     },
     /// The message may or may not have been delivered, and no restart will tell.
+    ///
+    /// So it is too behind a RSET in answer to a 120, unless the server is known to abort then
+    /// ([`ClientSettings::reset_aborts`](crate::rdlv::ClientSettings)). The transaction may be sent
+    /// again even so where it has a TRANSID: a server that kept the message says what became of
+    /// it, but one that gave it up takes it anew.
     Unknown {
         /// Why the last attempt ended.
         cause: Cause,
         /// As it was.
         transaction: Box<UnfinishedTransaction>,
     },
+    /// 221 to DETA: the message is the server's for every accepted recipient, which reports a
+    /// failure by DSN (draft-burger-smtp-deta-00 §2.2.1). Neither delivered nor failed. Store that,
+    /// in place of the transaction: it is never sent again.
+    Detached {
+        /// The reply to DETA.
+        reply: Reply,
+    },
+    /// RSET in answer to a 120, accepted by a server that is known to abort then: nothing was or
+    /// will be delivered. The TRANSID is not used again.
+    Aborted {
+        /// The reply to RSET.
+        reply: Reply,
+    },
 }
 
 impl Outcome {
-    /// Whether a final reply decided, so that the TRANSID is spent and must not be used again.
+    /// Whether the TRANSID is spent: nothing is ever sent under it again. So it is by a final
+    /// reply, and where the message is left to the server or given up.
     #[must_use]
-    pub fn is_decided(&self) -> bool {
+    pub fn is_spent(&self) -> bool {
         self.transaction().is_none()
     }
 
-    /// The transaction, where it is not decided.
+    /// The transaction, where its TRANSID is not spent.
     #[must_use]
     pub fn transaction(&self) -> Option<&UnfinishedTransaction> {
         match self {
             Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Refused { .. }
-            | Self::PerRecipient { .. } => None,
+            | Self::PerRecipient { .. }
+            | Self::Detached { .. }
+            | Self::Aborted { .. } => None,
             Self::NoRecipients { transaction }
             | Self::Declined { transaction, .. }
             | Self::Interrupted { transaction, .. }

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::client::UnfinishedTransaction;
-use crate::command::{Body, BuildError, MailLine, RcptLine};
+use super::client::{MAX_LINE, UnfinishedTransaction};
+use crate::command::{Body, BuildError, MailLine, Notify, NotifyOn, RcptLine};
 use crate::ehlo::Capabilities;
 
 /// The command that transfers the content.
@@ -62,6 +62,8 @@ pub struct Used {
     pub dsn: bool,
     /// AUTH= is written.
     pub auth: bool,
+    /// NOTIFY=FAILURE is written for recipients without a NOTIFY.
+    pub notify_failure: bool,
 }
 
 impl Used {
@@ -106,7 +108,20 @@ impl Used {
             body,
             dsn: asks_dsn && offered.dsn(),
             auth: mail.auth.is_some() && offered.auth().next().is_some(),
+            notify_failure: false,
         })
+    }
+
+    /// The same for a message that may be detached, where DSN is offered: a failure that nobody
+    /// waits for is asked to be reported, for recipients without a NOTIFY
+    /// (draft-burger-smtp-deta-00 §2.2.2). A restart keeps to what the first attempt did.
+    #[must_use]
+    pub fn detachable(self) -> Self {
+        Self {
+            dsn: true,
+            notify_failure: true,
+            ..self
+        }
     }
 
     /// What a restart of `transaction` uses: the same as before, or nothing is restarted there
@@ -190,13 +205,25 @@ impl Used {
             return Ok(Bytes::new());
         };
         let line = Bytes::copy_from_slice(recipient.line());
-        if self.dsn {
+        if self.dsn && !self.notify_failure {
             return Ok(line);
         }
-        let line = RcptLine::parse(line)?.without(|keyword| {
+        let written = RcptLine::parse(line.clone())?;
+        if self.dsn {
+            let asking = written
+                .with_notify(Notify::On(NotifyOn::FAILURE))
+                .to_bytes();
+            // Where there is no room for it: without NOTIFY failures are reported too.
+            return Ok(if asking.len() > MAX_LINE {
+                line
+            } else {
+                asking
+            });
+        }
+        let written = written.without(|keyword| {
             keyword.eq_ignore_ascii_case(b"NOTIFY") || keyword.eq_ignore_ascii_case(b"ORCPT")
         });
-        Ok(line.to_bytes())
+        Ok(written.to_bytes())
     }
 
     /// One octet that is never 0.
@@ -207,10 +234,11 @@ impl Used {
             | u8::from(self.dsn) << 3
             | u8::from(self.auth) << 4
             | u8::from(self.command == ContentCommand::Burl) << 5
+            | u8::from(self.notify_failure) << 6
     }
 
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
-        if bits & 0xc0 != 0x80 {
+        if bits & 0x80 == 0 {
             return None;
         }
         Some(Self {
@@ -224,6 +252,7 @@ impl Used {
             body: bits & 4 != 0,
             dsn: bits & 8 != 0,
             auth: bits & 16 != 0,
+            notify_failure: bits & 0x40 != 0,
         })
     }
 }
@@ -244,7 +273,7 @@ mod tests {
 
     fn transaction(mail: &'static str, rcpt: &'static str) -> UnfinishedTransaction {
         let mail = MailLine::parse(mail.as_bytes()).unwrap();
-        UnfinishedTransaction::builder(mail, Content::measure(b"x"))
+        UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0)
             .recipient(RcptLine::parse(rcpt.as_bytes()).unwrap())
             .transid(TransId::parse(b"<x@y>").unwrap())
             .bdat()
@@ -327,6 +356,6 @@ mod tests {
             assert_eq!(used.to_bits(), bits);
             count += 1;
         }
-        assert_eq!(count, 48);
+        assert_eq!(count, 96);
     }
 }

@@ -8,10 +8,10 @@
 //! # use smtp_checkpoint::checkpoint::{ContentCommand, Used};
 //! # use smtp_checkpoint::command::{MailLine, RcptLine};
 //! # let mail = MailLine::parse(&b"MAIL FROM:<>"[..])?;
-//! # let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"))
+//! # let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"), 0)
 //! #     .recipient(RcptLine::parse(&b"RCPT TO:<a@b>"[..])?).build()?;
 //! # let used = Used { command: ContentCommand::Data, transid: true, body: false, dsn: false,
-//! #     auth: false };
+//! #     auth: false, notify_failure: false };
 //! let server = |host: &str, address: &str| Server { host: host.into(), address: address.into() };
 //! // An attempt that sent data went to the second address of mx2.
 //! transaction.will_send(used, ClientScope::default(), server("mx2", "192.0.2.22"));
@@ -198,7 +198,7 @@ mod tests {
 
     fn transaction(sent: Sent, from: &Address) -> UnfinishedTransaction {
         let mail = MailLine::parse(&b"MAIL FROM:<>"[..]).unwrap();
-        let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"))
+        let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"), 0)
             .recipient(RcptLine::parse(&b"RCPT TO:<a@b>"[..]).unwrap())
             .build()
             .unwrap();
@@ -208,6 +208,7 @@ mod tests {
             body: false,
             dsn: false,
             auth: false,
+            notify_failure: false,
         };
         if sent > Sent::Nothing {
             transaction.will_send(used, from.scope.clone(), from.server.clone());

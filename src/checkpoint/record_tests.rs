@@ -6,7 +6,6 @@ use crate::checkpoint::{
 use crate::dsn::Owed;
 use crate::encoding::Writer;
 use crate::transid::TransId;
-use std::vec;
 
 const MAIL: &[u8] = b"MAIL FROM:<a@b.example> TRANSID=<1@c> RET=HDRS ENVID=x";
 
@@ -34,7 +33,12 @@ fn begun(lmtp: bool, mail: &[u8], claim: Claim) -> (Transaction, MailOutcome) {
         Transaction::default()
     };
     transaction.begin(mail, Some(key())).unwrap();
-    let outcome = transaction.claim(claim, Offered::default(), false, standard::OK.into());
+    let outcome = transaction.claim(
+        claim,
+        Offered::default(),
+        crate::line::Following::Nothing,
+        standard::OK.into(),
+    );
     (transaction, outcome)
 }
 

@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use super::config::RdlvRequest;
 use crate::checkpoint::{ContentCommand, Outcome, Sent, Stage, UnfinishedTransaction, Used};
 use crate::dot::{ContentChecker, DotEncoder, FaultPolicy};
 use crate::output::Position;
+use crate::rdlv::{self, Repeat};
 use crate::reply::Reply;
 
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Attempt {
     /// What was stored last.
     pub(super) stored: Option<UnfinishedTransaction>,
     pub(super) used: Used,
+    /// The content command that was planned; `used` may have another where the server has all.
+    planned: ContentCommand,
     pub(super) mail: Bytes,
     pub(super) pipelining: bool,
     /// MAIL, RCPTs and DATA go in one group.
@@ -49,6 +53,33 @@ pub(super) struct Attempt {
     pub(super) finals: Vec<(usize, Reply)>,
     /// The refusal that ended the attempt while replies are still owed.
     pub(super) declined: Option<(Stage, Reply)>,
+    /// RDLV, unless it was refused.
+    pub(super) rdlv: Option<Rdlv>,
+    /// The 520 after which the message is sent once more, when the replies owed have come.
+    pub(super) repeat: Option<Again>,
+    /// It was sent once more without RDLV: a second 520 makes no sense.
+    pub(super) repeated: bool,
+}
+
+/// RDLV for an attempt.
+#[derive(Debug)]
+pub(super) struct Rdlv {
+    pub(super) machine: rdlv::Client,
+    pub(super) request: RdlvRequest,
+    /// RDLV is written.
+    pub(super) written: bool,
+}
+
+/// What is done again without RDLV.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) repeat: Repeat,
+    pub(super) stage: Stage,
+    pub(super) reply: Reply,
+    /// LMTP: the recipients that were answered so, up to now.
+    pub(super) answered: Vec<usize>,
+    /// The caller wants no message without RDLV.
+    pub(super) stop: bool,
 }
 
 /// What the reply to RSET leads to.
@@ -74,15 +105,20 @@ impl Attempt {
         used: Used,
         mail: Bytes,
         pipelining: bool,
+        rdlv: Option<Rdlv>,
     ) -> Self {
+        // Under RDLV the verb that ends the message waits for the reply to RDLV.
+        let grouped =
+            pipelining && !used.transid && used.command == ContentCommand::Data && rdlv.is_none();
         let restart = transaction.is_restart() && used.transid;
         Self {
             transaction,
             stored: None,
             used,
+            planned: used.command,
             mail,
             pipelining,
-            grouped: pipelining && !used.transid && used.command == ContentCommand::Data,
+            grouped,
             restart,
             sent: Sent::Nothing,
             surprises: 0,
@@ -101,7 +137,28 @@ impl Attempt {
             end: None,
             finals: Vec::new(),
             declined: None,
+            rdlv,
+            repeat: None,
+            repeated: false,
         }
+    }
+
+    /// RSET is answered, and the same MAIL is to be sent once more.
+    pub(super) fn start_again(&mut self) {
+        self.used.command = self.planned;
+        // The server may hold what was sent before: discarding is advice (CP-16).
+        self.restart |= self.used.transid && self.sent > Sent::Nothing;
+        self.next_recipient = 0;
+        self.data_written = false;
+        self.resumed = false;
+        self.from = 0;
+        self.lookbehind = 0;
+        self.look.clear();
+        self.given = 0;
+        self.asked = false;
+        self.finished = false;
+        self.encoder = Encoder::Dot(DotEncoder::new());
+        self.end = None;
     }
 
     /// What the message was sent with from its start on: after a 355 what the first attempt used.

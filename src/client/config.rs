@@ -6,25 +6,89 @@ use core::time::Duration;
 
 use thiserror::Error;
 
+use crate::checkpoint::RestartPolicy;
 use crate::command::{BuildError, ClientName};
 use crate::dot::FaultPolicy;
 use crate::limits::Limits;
 use crate::protocol::Protocol;
+use crate::rdlv::{ClientSettings, Policy};
 
 /// Whether STARTTLS is used (RFC 3207). A connection that begins under TLS needs none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// There is no default: a caller that has TLS is not to send in clear by omission, and one that
+/// has none is not to be left with a handshake that it cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsPolicy {
-    /// Never.
+    /// Never: for a caller without TLS, and for a connection that begins under TLS.
     Never,
-    /// Where it is offered; a server that refuses it is spoken to in clear.
-    #[default]
+    /// Where it is offered; a server that refuses it is spoken to in clear. The caller does the
+    /// handshake at [`Event::TlsHandover`](super::Event::TlsHandover).
     IfOffered,
     /// Always: where it is not offered, or refused, the session ends without mail.
     Required,
 }
 
-/// How long the client waits for the server (RFC 5321 §4.5.3.2). The extension changes none of
-/// them (RFC 1845 §1).
+/// What a client wants of RDLV and DETA, for all its transactions or for one.
+///
+/// ```
+/// use core::time::Duration;
+/// use smtp_checkpoint::client::RdlvRequest;
+/// use smtp_checkpoint::rdlv::{Policy, Then};
+///
+/// // A server that says "still working on it" every ten minutes is waited for, an hour in all;
+/// // then the message is left with it.
+/// let hour = Policy { carry_on_for: Duration::from_secs(3600), then: Then::Detach };
+/// let request = RdlvRequest::new(600).policy(hour);
+/// assert_eq!(request.settings.maxtimer, 600);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RdlvRequest {
+    /// `maxtimer`, its margin, when DETA may be used, and what a 250 to RSET says.
+    pub settings: ClientSettings,
+    /// Makes the choice for each 120; the caller is told of it by
+    /// [`Event::Chosen`](super::Event::Chosen). `None`: the caller is asked, by
+    /// [`Event::StillDeciding`](super::Event::StillDeciding).
+    pub policy: Option<Policy>,
+    /// What comes where RDLV is not to be had.
+    pub otherwise: WithoutRdlv,
+}
+
+/// What comes where RDLV is not offered, is refused, or is not possible for the verb that ends the
+/// message (520).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WithoutRdlv {
+    /// The message goes without it, and [`Event::NoRdlv`](super::Event::NoRdlv) says so. After 520
+    /// DATA or BURL is sent once more, or, for BDAT, RSET and the whole transaction.
+    #[default]
+    GoOn,
+    /// The message is not sent: [`SendError::Rdlv`](super::SendError::Rdlv) where it is not
+    /// offered, else [`Outcome::Declined`](crate::checkpoint::Outcome::Declined).
+    Stop,
+}
+
+impl RdlvRequest {
+    /// Waits up to `maxtimer` seconds for a reply, with the defaults of [`ClientSettings`]; asks
+    /// the caller on 120, and goes without RDLV where it is not to be had.
+    #[must_use]
+    pub const fn new(maxtimer: u32) -> Self {
+        Self {
+            settings: ClientSettings::new(maxtimer),
+            policy: None,
+            otherwise: WithoutRdlv::GoOn,
+        }
+    }
+
+    /// The same with a policy, so that no 120 is asked about.
+    #[must_use]
+    pub const fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+}
+
+/// How long the client waits for the server (RFC 5321 §4.5.3.2). CHECKPOINT changes none of them
+/// (RFC 1845 §1); under RDLV the reply to the end of the data is waited for as long as `maxtimer`
+/// and its margin say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the greeting: 5 minutes.
@@ -78,9 +142,10 @@ pub enum ConfigError {
 /// ```
 /// use smtp_checkpoint::client::{ClientConfig, TlsPolicy};
 ///
-/// let config = ClientConfig::builder("ymir.claremont.edu").tls(TlsPolicy::Required).build()?;
+/// let config = ClientConfig::builder("ymir.claremont.edu", TlsPolicy::Required).build()?;
 /// assert_eq!(config.name().as_bytes(), b"ymir.claremont.edu");
-/// assert!(ClientConfig::builder("c.example\r\nMAIL FROM:<x@y>").build().is_err());
+/// let injected = ClientConfig::builder("c.example\r\nMAIL FROM:<x@y>", TlsPolicy::Never);
+/// assert!(injected.build().is_err());
 /// # Ok::<(), smtp_checkpoint::client::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -91,7 +156,8 @@ pub struct ClientConfig {
     pub(super) auth_in_clear: bool,
     pub(super) pipelining: bool,
     pub(super) chunk_size: usize,
-    pub(super) max_attempts: u32,
+    pub(super) restart: RestartPolicy,
+    pub(super) rdlv: Option<RdlvRequest>,
     pub(super) faults: FaultPolicy,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
@@ -112,7 +178,8 @@ struct Settings {
     auth_in_clear: bool,
     pipelining: bool,
     chunk_size: usize,
-    max_attempts: u32,
+    restart: RestartPolicy,
+    rdlv: Option<RdlvRequest>,
     faults: FaultPolicy,
     timeouts: Timeouts,
     limits: Limits,
@@ -120,17 +187,18 @@ struct Settings {
 
 impl ClientConfig {
     /// Begins a configuration. `name` is the argument of EHLO: the client's domain name, or an
-    /// address literal (RFC 5321 §4.1.1.1).
-    pub fn builder(name: impl AsRef<[u8]>) -> ClientConfigBuilder {
+    /// address literal (RFC 5321 §4.1.1.1). `tls` says whether STARTTLS is used.
+    pub fn builder(name: impl AsRef<[u8]>, tls: TlsPolicy) -> ClientConfigBuilder {
         ClientConfigBuilder {
             name: ClientName::parse(name.as_ref()),
             config: Settings {
                 protocol: Protocol::Smtp,
-                tls: TlsPolicy::IfOffered,
+                tls,
                 auth_in_clear: false,
                 pipelining: true,
                 chunk_size: 64 * 1024,
-                max_attempts: 100,
+                restart: RestartPolicy::default(),
+                rdlv: None,
                 faults: FaultPolicy::REFUSE_ALL,
                 timeouts: Timeouts::default(),
                 limits: Limits::default(),
@@ -149,6 +217,13 @@ impl ClientConfig {
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
+
+    /// How long to go on restarting, for
+    /// [`next_step`](crate::checkpoint::UnfinishedTransaction::next_step).
+    #[must_use]
+    pub fn restart_policy(&self) -> &RestartPolicy {
+        &self.restart
+    }
 }
 
 impl ClientConfigBuilder {
@@ -158,7 +233,7 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Whether STARTTLS is used.
+    /// Whether STARTTLS is used, where it is another than the builder began with.
     pub fn tls(mut self, tls: TlsPolicy) -> Self {
         self.config.tls = tls;
         self
@@ -182,10 +257,19 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Attempts after which a transaction whose end was sent is
-    /// [unknown](crate::checkpoint::Outcome::Unknown) instead of interrupted. 100 by default.
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.config.max_attempts = attempts;
+    /// How long to go on restarting. A transaction whose end was sent is
+    /// [unknown](crate::checkpoint::Outcome::Unknown) instead of interrupted after
+    /// [`RestartPolicy::attempts`]; for the age, which no session knows, ask
+    /// [`next_step`](crate::checkpoint::UnfinishedTransaction::next_step) before each attempt.
+    pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
+        self.config.restart = policy;
+        self
+    }
+
+    /// Asks for RDLV in every transaction that [`send`](super::ClientSession::send) begins
+    /// (draft-burger-smtp-rdlv-01). Not by default.
+    pub fn rdlv(mut self, request: RdlvRequest) -> Self {
+        self.config.rdlv = Some(request);
         self
     }
 
@@ -221,7 +305,8 @@ impl ClientConfigBuilder {
             auth_in_clear,
             pipelining,
             chunk_size,
-            max_attempts,
+            restart,
+            rdlv,
             faults,
             timeouts,
             limits,
@@ -236,7 +321,8 @@ impl ClientConfigBuilder {
             auth_in_clear,
             pipelining,
             chunk_size,
-            max_attempts,
+            restart,
+            rdlv,
             faults,
             timeouts,
             limits,

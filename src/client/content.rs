@@ -11,6 +11,7 @@ use crate::command::{Bdat, Burl, CommandLine};
 use crate::dot::{ContentChecker, DotEncoder};
 use crate::error::UsageError;
 use crate::offset::OctetOffset;
+use crate::rdlv::EndingVerb;
 use crate::time::Timestamp;
 
 impl ClientSession {
@@ -158,12 +159,14 @@ impl ClientSession {
         };
         if attempt.is_complete() {
             // The empty data command: it asks for the reply that the server retained.
-            let end: &[u8] = match attempt.used.command {
-                ContentCommand::Data => b".\r\n",
-                ContentCommand::Bdat | ContentCommand::Burl => b"BDAT 0 LAST\r\n",
+            let (end, verb): (&[u8], _) = match attempt.used.command {
+                ContentCommand::Data => (b".\r\n", EndingVerb::Data),
+                ContentCommand::Bdat | ContentCommand::Burl => {
+                    (b"BDAT 0 LAST\r\n", EndingVerb::BdatLast)
+                }
             };
             self.output.buffer().extend_from_slice(end);
-            self.ended(now);
+            self.ended(now, verb);
         } else if attempt.used.command == ContentCommand::Burl {
             let url = attempt.transaction.url().unwrap_or_default();
             let Ok(line) = CommandLine::burl(Burl { url, last: true }) else {
@@ -173,7 +176,7 @@ impl ClientSession {
             let buffer = self.output.buffer();
             buffer.extend_from_slice(line.as_bytes());
             buffer.extend_from_slice(b"\r\n");
-            self.ended(now);
+            self.ended(now, EndingVerb::BurlLast);
         } else if !attempt.asked {
             self.ask_content(0);
         }
@@ -243,7 +246,7 @@ impl ClientSession {
                 let end = encoder.finish().map_err(|_| UsageError::ContentOctets)?;
                 attempt.finished = true;
                 self.output.buffer().extend_from_slice(end);
-                self.ended(now);
+                self.ended(now, EndingVerb::Data);
             }
             Encoder::Chunks { checker, .. } => {
                 let faults = checker.as_ref().map(ContentChecker::finish);
@@ -290,25 +293,37 @@ impl ClientSession {
         buffer.extend_from_slice(b"\r\n");
         buffer.extend_from_slice(&chunk);
         if last {
-            self.ended(now);
+            self.ended(now, EndingVerb::BdatLast);
         } else {
             self.owe(now, Expect::Chunk);
         }
     }
 
     /// The end of the data is written: its replies are due.
-    fn ended(&mut self, now: Timestamp) {
+    fn ended(&mut self, now: Timestamp, verb: EndingVerb) {
         let end = self.output.position();
         let Some(attempt) = &mut self.attempt else {
             return;
         };
         attempt.sent = Sent::EndOfData;
         attempt.end = Some(end);
-        let accepted = attempt.accepted();
-        let lmtp = attempt.transaction.is_lmtp();
+        if let Some(rdlv) = &mut attempt.rdlv {
+            if verb != EndingVerb::Data {
+                rdlv.machine.submitted(verb);
+            }
+            rdlv.machine.end_written(now);
+        }
         self.step(Step::End);
-        if lmtp {
-            for index in accepted {
+        self.owe_finals(now);
+    }
+
+    /// The replies to the end of the data are due.
+    pub(super) fn owe_finals(&mut self, now: Timestamp) {
+        let Some(attempt) = &self.attempt else {
+            return;
+        };
+        if attempt.transaction.is_lmtp() {
+            for index in attempt.accepted() {
                 self.owe(now, Expect::Final(index));
             }
         } else {

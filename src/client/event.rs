@@ -12,7 +12,9 @@ use thiserror::Error;
 use crate::checkpoint::{MissingExtension, Outcome, ScopeRefused, UnfinishedTransaction};
 use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
+use crate::rdlv::{Choice, NotOffered};
 use crate::reply::{Reply, Severity};
+use crate::time::Timestamp;
 use crate::token::Token;
 
 /// What a [`ClientSession`](super::ClientSession) asks or tells its caller.
@@ -59,7 +61,8 @@ pub enum Event {
     /// Give the content from `start` on with
     /// [`send_content`](super::ClientSession::send_content), whenever
     /// [`wants_content`](super::ClientSession::wants_content), and
-    /// [`finish_content`](super::ClientSession::finish_content) at its end.
+    /// [`finish_content`](super::ClientSession::finish_content) at its end. It comes once more, and
+    /// what was given counts for nothing, where the transaction is begun again without RDLV.
     SendContent {
         /// The first octet to give.
         start: OctetOffset,
@@ -69,6 +72,23 @@ pub enum Event {
     },
     /// No more content is wanted: the server said no, or the attempt is over.
     StopContent,
+    /// RDLV is not to be had, and the message goes without it.
+    NoRdlv(NoRdlv),
+    /// The server is still deciding on the message (120, draft-burger-smtp-rdlv-01 §3.2.1): it is
+    /// neither delivered nor failed. Carry on, detach or abort, with
+    /// [`choose`](super::ClientSession::choose), before the question's
+    /// [time](ChoiceQuestion::until) has run out. A refused DETA brings the question again. Not
+    /// asked where a [policy](super::RdlvRequest::policy) chooses.
+    StillDeciding(ChoiceQuestion),
+    /// The choice is due now: only a margin is left, and then the server takes its client for gone.
+    ChoiceDue,
+    /// The [policy](super::RdlvRequest::policy) made the choice for a 120.
+    Chosen {
+        /// The 120, or the reply that refused DETA.
+        reply: Reply,
+        /// What was chosen, and is sent.
+        choice: Choice,
+    },
     /// The reply to a command of your own
     /// ([`own_command`](super::ClientSession::own_command)).
     CommandReply(Reply),
@@ -130,8 +150,22 @@ pub enum Ending {
     Protocol,
     /// The server said no in the middle of the content, which then cannot be ended.
     RefusedEarly,
-    /// The caller gave up, or gave content that cannot be sent.
+    /// The caller gave up, gave content that cannot be sent, or left a 120 unanswered.
     Abandoned,
+    /// The client left by DETA, and the server has closed.
+    Detached,
+}
+
+/// Why a message goes without RDLV.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoRdlv {
+    /// The server does not offer it.
+    NotOffered,
+    /// It refused RDLV with this reply.
+    Refused(Reply),
+    /// It cannot do the verb that ends the message under RDLV (520): what was sent of the message
+    /// was not taken, and is sent again.
+    NotPossible(Reply),
 }
 
 /// What became of an answer.
@@ -157,6 +191,48 @@ impl StoreQuestion {
     pub fn transaction(&self) -> &UnfinishedTransaction {
         &self.transaction
     }
+}
+
+/// See [`Event::StillDeciding`].
+#[derive(Debug)]
+#[must_use = "the server waits for a choice"]
+pub struct ChoiceQuestion {
+    pub(super) token: Token,
+    pub(super) reply: Reply,
+    pub(super) can_detach: bool,
+    pub(super) until: Timestamp,
+}
+
+impl ChoiceQuestion {
+    /// The 120; or, where the question comes again, the reply that refused DETA.
+    #[must_use]
+    pub fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    /// Whether [`Choice::Detach`] is possible: the server offers it, the settings allow it, and it
+    /// was not refused for this 120.
+    #[must_use]
+    pub fn can_detach(&self) -> bool {
+        self.can_detach
+    }
+
+    /// When `maxtimer` has run out. Without a choice the session is over then.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// Why a choice is not taken. Nothing has changed: the 120 is as open as before.
+#[derive(Debug, Error)]
+pub enum ChoiceError {
+    /// The question is of another session.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// DETA is not [possible](ChoiceQuestion::can_detach). The question, to choose again.
+    #[error("DETA is not possible")]
+    NoDetach(ChoiceQuestion),
 }
 
 /// See [`Event::AuthChallenge`].
@@ -210,6 +286,9 @@ pub enum SendError {
     /// message may be delivered twice. [`UnfinishedTransaction::allow_doubling`] lifts this.
     #[error("CHECKPOINT is not offered, and the message may have been delivered")]
     NoCheckpoint,
+    /// RDLV is not offered, and the caller [insists](super::WithoutRdlv::Stop) on it.
+    #[error(transparent)]
+    Rdlv(#[from] NotOffered),
     /// The message is larger than the server takes (RFC 1870 §6.1), in octets.
     #[error("message larger than the {0} octets that the server takes")]
     TooLarge(u64),

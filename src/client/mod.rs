@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! use bytes::Bytes;
 //! use smtp_checkpoint::checkpoint::{Content, Outcome, UnfinishedTransaction};
-//! use smtp_checkpoint::client::{ClientConfig, ClientSession, Event};
+//! use smtp_checkpoint::client::{ClientConfig, ClientSession, Event, TlsPolicy};
 //! use smtp_checkpoint::command::{MailLine, RcptLine};
 //! use smtp_checkpoint::time::Timestamp;
 //!
@@ -17,11 +17,12 @@
 //! let transaction = UnfinishedTransaction::builder(
 //!     MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..])?,
 //!     Content::measure(message),
+//!     1_190_000_000, // seconds since 1970, from the wall clock
 //! )
 //! .recipient(RcptLine::parse(&b"RCPT TO:<mrose@dbc.mtview.ca.us>"[..])?)
 //! .build()?;
 //!
-//! let config = Arc::new(ClientConfig::builder("ymir.claremont.edu").build()?);
+//! let config = Arc::new(ClientConfig::builder("ymir.claremont.edu", TlsPolicy::Never).build()?);
 //! let now = Timestamp::ORIGIN; // from a monotonic clock
 //! let mut smtp = ClientSession::new(config, now);
 //! let mut content = &message[..];
@@ -66,6 +67,7 @@ mod attempt;
 mod config;
 mod content;
 mod event;
+mod interim;
 mod outcome;
 mod replies;
 mod state;
@@ -82,10 +84,12 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use crate::protocol::Protocol;
-pub use config::{ClientConfig, ClientConfigBuilder, ConfigError, Timeouts, TlsPolicy};
+pub use config::{
+    ClientConfig, ClientConfigBuilder, ConfigError, RdlvRequest, Timeouts, TlsPolicy, WithoutRdlv,
+};
 pub use event::{
-    Answered, ChallengeAnswer, ChallengeQuestion, Ending, Event, RecipientVerdict, SendError,
-    StoreQuestion, TlsOutcome,
+    Answered, ChallengeAnswer, ChallengeQuestion, ChoiceError, ChoiceQuestion, Ending, Event,
+    NoRdlv, RecipientVerdict, SendError, StoreQuestion, TlsOutcome,
 };
 
 use crate::checkpoint::{Cause, ClientScope, Server, UnfinishedTransaction};
@@ -132,7 +136,8 @@ pub enum AuthError {
 ///   [`transmitted`](Self::transmitted) as if it came after: a reply that is there before its
 ///   command has left is a protocol error;
 /// * write its output and say how much was transmitted;
-/// * drain [`poll_event`](Self::poll_event) after every call, answer questions when you can;
+/// * drain [`poll_event`](Self::poll_event) after every call, answer questions when you can (one
+///   has a time: [`Event::StillDeciding`], where RDLV was asked for without a policy);
 /// * give content while it [wants](Self::wants_content) some;
 /// * call [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 ///
@@ -246,10 +251,15 @@ enum Expect {
     Sasl,
     Mail,
     Rcpt(usize),
+    Rdlv,
     Data,
     Chunk,
     /// The end of the data; with LMTP for the recipient with this index.
     Final(usize),
+    /// DETA.
+    Detach,
+    /// RSET in answer to a 120.
+    Abort,
     /// The end of the data that was never begun, because no recipient was accepted.
     LoneDot,
     Reset,
@@ -375,11 +385,22 @@ impl ClientSession {
         }
     }
 
+    /// The transport failed: nothing can be read or transmitted any more. Read first what the
+    /// server sent before, which may be the reason. As [`handle_eof`](Self::handle_eof); the
+    /// server's session has the two as well, and there they differ.
+    pub fn handle_disconnect(&mut self, now: Timestamp) {
+        self.handle_eof(now);
+    }
+
     /// The time that [`poll_timeout`](Self::poll_timeout) told has come; earlier it does nothing.
-    /// The session gives up without QUIT.
+    /// The session gives up without QUIT, unless it has only to warn
+    /// ([`Event::ChoiceDue`]).
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
+        }
+        if self.rdlv_deadline().is_some() {
+            return self.rdlv_timeout(now);
         }
         if self.phase == Phase::Quitting {
             return self.close(self.ending);
@@ -409,7 +430,8 @@ impl ClientSession {
         Ok(())
     }
 
-    /// The transport took `octets` of the output.
+    /// The transport took `octets` of the output. Report it before passing on input that came
+    /// later: a reply to a command that has not left was not asked for, and ends the session.
     ///
     /// # Errors
     ///
@@ -421,6 +443,15 @@ impl ClientSession {
         self.output.transmitted(octets)?;
         if octets > 0 {
             self.since = now;
+        }
+        if self.output.pending() == 0 {
+            if let Some(rdlv) = self
+                .attempt
+                .as_mut()
+                .and_then(|attempt| attempt.rdlv.as_mut())
+            {
+                rdlv.machine.transmitted(now);
+            }
         }
         self.flush_chunks(now);
         Ok(())
@@ -542,11 +573,18 @@ impl ClientSession {
     /// its caller only.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if let Some(deadline) = self.rdlv_deadline() {
+            return Some(deadline);
+        }
         let timeouts = &self.config.timeouts;
+        let is_data = matches!(
+            self.phase,
+            Phase::Content | Phase::Final | Phase::Detaching | Phase::Aborting
+        );
         let wait = match self.phase {
             Phase::Closed => return None,
             Phase::TlsHandshake => timeouts.handshake,
-            Phase::Content | Phase::Final if self.output.pending() > 0 => timeouts.data_block,
+            _ if is_data && self.output.pending() > 0 => timeouts.data_block,
             _ => match self.owed.front()?.to {
                 Expect::Greeting => timeouts.greeting,
                 Expect::Mail => timeouts.mail,
@@ -557,6 +595,9 @@ impl ClientSession {
                 | Expect::Helo
                 | Expect::StartTls
                 | Expect::Sasl
+                | Expect::Rdlv
+                | Expect::Detach
+                | Expect::Abort
                 | Expect::Reset
                 | Expect::Own
                 | Expect::Quit => timeouts.command,

@@ -9,11 +9,15 @@ use super::{ClientSession, Expect};
 use crate::checkpoint::{Cause, Outcome, Sent, Stage, UnfinishedTransaction, is_decisive};
 use crate::command::CommandLine;
 use crate::error::{PeerError, UsageError};
+use crate::rdlv::{self, ReplyOutcome};
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
 impl ClientSession {
     pub(super) fn on_final(&mut self, now: Timestamp, index: usize, reply: Reply) {
+        let Some(reply) = self.final_under_rdlv(now, index, reply) else {
+            return;
+        };
         let is_last = self.owed.is_empty();
         let Some(attempt) = &mut self.attempt else {
             return;
@@ -24,7 +28,8 @@ impl ClientSession {
         if reply.severity() == Severity::Intermediate {
             return self.fail(PeerError::UnexpectedReply);
         }
-        if !is_decisive(Stage::EndOfData, &reply) {
+        // Without a TRANSID no restart could tell more than the reply does.
+        if attempt.used.transid && !is_decisive(Stage::EndOfData, &reply) {
             attempt.declined = Some((Stage::EndOfData, reply.compact()));
             self.step(Step::Drain);
             return self.drained(now);
@@ -46,6 +51,25 @@ impl ClientSession {
         self.conclude(now, outcome, true);
     }
 
+    /// 421 in the place of the final reply: without a TRANSID it is a 4yz as any other (RFC 5321
+    /// §3.8). With LMTP the recipients behind it have no reply, so that it decides nothing; nor
+    /// does it behind a 120.
+    pub(super) fn is_deferred_by_closing(&mut self, now: Timestamp, reply: &Reply) -> bool {
+        let due = matches!(self.owed.front(), Some(owed) if self.output.may_have_left(owed.behind));
+        let Some(attempt) = &mut self.attempt else {
+            return false;
+        };
+        let plain =
+            !attempt.used.transid && !attempt.transaction.is_lmtp() && attempt.declined.is_none();
+        self.phase == Phase::Final
+            && due
+            && plain
+            && attempt.rdlv.as_mut().is_none_or(|rdlv| {
+                let over = rdlv.machine.handle_reply(now, reply);
+                over == ReplyOutcome::Over(rdlv::Outcome::ServerClosed)
+            })
+    }
+
     /// A reply that changes nothing any more has come.
     pub(super) fn drained(&mut self, now: Timestamp) {
         if !self.owed.is_empty() {
@@ -54,6 +78,9 @@ impl ClientSession {
         let Some(attempt) = &self.attempt else {
             return;
         };
+        if attempt.repeat.is_some() {
+            return self.repeat_without_rdlv(now);
+        }
         let stage = attempt.declined.as_ref().map(|(stage, _)| *stage);
         let held = attempt.restart;
         let Some(outcome) = self.declined() else {
@@ -63,7 +90,7 @@ impl ClientSession {
             // The server has no transaction open.
             Some(Stage::Mail) => self.conclude(now, outcome, true),
             // It has one, and nothing in it.
-            Some(Stage::Data) | None if !held => self.reset(now, outcome),
+            Some(Stage::Rdlv | Stage::Data) | None if !held => self.reset(now, outcome),
             // RSET would discard what the server holds (CP-16).
             _ => self.conclude(now, outcome, false),
         }
@@ -110,7 +137,7 @@ impl ClientSession {
 
     /// The attempt ended without a decision.
     pub(super) fn undecided(&mut self, cause: Cause) -> Option<Outcome> {
-        let max_attempts = self.config.max_attempts;
+        let max_attempts = self.config.restart.attempts;
         let (transaction, plain_end) = self.settle()?;
         let given_up =
             transaction.sent() == Sent::EndOfData && transaction.attempts() >= max_attempts;
@@ -120,6 +147,13 @@ impl ClientSession {
         } else {
             Outcome::Interrupted { cause, transaction }
         })
+    }
+
+    /// The caller gave the message up, and nothing says what became of it.
+    pub(super) fn unknown(&mut self, cause: Cause) -> Option<Outcome> {
+        let (transaction, _) = self.settle()?;
+        let transaction = Box::new(transaction);
+        Some(Outcome::Unknown { cause, transaction })
     }
 
     /// This TRANSID leads nowhere.
@@ -189,14 +223,14 @@ impl ClientSession {
         self.tell(outcome);
     }
 
-    fn tell(&mut self, outcome: Outcome) {
+    pub(super) fn tell(&mut self, outcome: Outcome) {
         self.stop_content();
         self.attempt = None;
         self.open = None;
         self.events.push_back(Event::Done(outcome));
     }
 
-    fn stop_content(&mut self) {
+    pub(super) fn stop_content(&mut self) {
         if let Some(attempt) = &mut self.attempt {
             if attempt.asked && !attempt.finished {
                 attempt.finished = true;
@@ -235,11 +269,18 @@ impl ClientSession {
         if !self.phase.in_transaction() {
             return None;
         }
+        let unanswered = matches!(cause, Cause::Lost | Cause::TimedOut | Cause::Abandoned);
+        match self.phase {
+            Phase::Detaching if unanswered => return self.undecided(Cause::DetachUnanswered),
+            Phase::Aborting if unanswered => return self.unknown(Cause::AbortUnanswered),
+            Phase::Aborting => return self.unknown(cause),
+            _ => {}
+        }
         let is_over = self.phase == Phase::Draining;
         let attempt = self.attempt.as_mut()?;
         match core::mem::replace(&mut attempt.after_reset, AfterReset::MailAgain) {
             AfterReset::Conclude(outcome) => Some(*outcome),
-            AfterReset::MailAgain if is_over => self.declined(),
+            AfterReset::MailAgain if is_over && attempt.repeat.is_none() => self.declined(),
             AfterReset::MailAgain => self.undecided(cause),
         }
     }

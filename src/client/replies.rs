@@ -5,11 +5,12 @@ use super::config::TlsPolicy;
 use super::event::{ChallengeQuestion, Ending, Event, RecipientVerdict};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
-use crate::checkpoint::{Cause, Stage};
+use crate::checkpoint::{Cause, Outcome, Stage};
 use crate::command::{CommandLine, base64};
 use crate::ehlo::Capabilities;
 use crate::error::PeerError;
 use crate::protocol::Protocol;
+use crate::rdlv::Repeat;
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
@@ -17,15 +18,17 @@ impl ClientSession {
     pub(super) fn take_reply(&mut self, now: Timestamp, reply: Reply) {
         self.since = now;
         if reply.code().get() == 421 {
-            return self.closed_by_server(reply);
+            return self.closed_by_server(now, reply);
         }
         let front = self.owed.front().copied();
         let due = front.filter(|owed| self.output.may_have_left(owed.behind));
         let Some(owed) = due else {
+            // Behind the end of the data it is CONT that has not left, and nothing can be refused.
+            let end = self.attempt.as_ref().and_then(|attempt| attempt.end);
             let awaits_end = matches!(
                 front.map(|owed| owed.to),
                 None | Some(Expect::Chunk | Expect::Final(_))
-            );
+            ) && !end.is_some_and(|end| self.output.may_have_left(end));
             return match reply.severity() {
                 Severity::TransientFailure | Severity::PermanentFailure
                     if awaits_end && matches!(self.phase, Phase::Content | Phase::Final) =>
@@ -35,8 +38,9 @@ impl ClientSession {
                 _ => self.fail(PeerError::UnsolicitedReply),
             };
         };
-        // 1yz belongs to RDLV, which was not asked for.
-        if reply.severity() == Severity::Preliminary {
+        // 1yz answers the end of the data under RDLV, and nothing else.
+        let is_preliminary = reply.severity() == Severity::Preliminary;
+        if is_preliminary && !matches!(owed.to, Expect::Final(_)) {
             return self.fail(PeerError::UnexpectedReply);
         }
         self.owed.pop_front();
@@ -47,9 +51,12 @@ impl ClientSession {
             Expect::Sasl => self.on_sasl(now, reply),
             Expect::Mail => self.on_mail(now, reply),
             Expect::Rcpt(index) => self.on_rcpt(now, index, reply),
+            Expect::Rdlv => self.on_rdlv(now, reply),
             Expect::Data => self.on_data(now, reply),
             Expect::Chunk => self.on_chunk(now, reply),
             Expect::Final(index) => self.on_final(now, index, reply),
+            Expect::Detach => self.on_detach(now, reply),
+            Expect::Abort => self.on_abort(now, reply),
             Expect::LoneDot => self.on_lone_dot(now),
             Expect::Reset => self.on_reset(now, reply),
             Expect::Own => {
@@ -61,7 +68,11 @@ impl ClientSession {
     }
 
     /// 421, in answer to anything or to nothing (RFC 5321 §3.8).
-    fn closed_by_server(&mut self, reply: Reply) {
+    fn closed_by_server(&mut self, now: Timestamp, reply: Reply) {
+        if self.is_deferred_by_closing(now, &reply) {
+            self.tell(Outcome::Deferred { reply });
+            return self.close(Ending::Closed);
+        }
         match self.phase {
             Phase::Quitting => return self.close(self.ending),
             Phase::Greeting | Phase::Hello => self.events.push_back(Event::Rejected(reply.clone())),
@@ -211,7 +222,13 @@ impl ClientSession {
             return;
         };
         match reply.severity() {
-            _ if attempt.declined.is_some() => self.drained(now),
+            _ if attempt.declined.is_some() || attempt.repeat.is_some() => self.drained(now),
+            _ if attempt.rdlv.is_some() && reply.code().get() == 520 => {
+                self.not_possible(Repeat::Transaction, Stage::Content, 0, reply);
+                self.stop_content();
+                self.step(Step::Drain);
+                self.drained(now);
+            }
             Severity::Completion => {
                 self.flush_chunks(now);
             }
@@ -233,9 +250,8 @@ impl ClientSession {
         match next {
             AfterReset::Conclude(outcome) => self.conclude(now, *outcome, is_reset),
             AfterReset::MailAgain if is_reset => {
-                let mail = attempt.mail.clone();
-                self.step(Step::Mail);
-                self.command(now, &mail, Expect::Mail);
+                attempt.start_again();
+                self.begin_group(now);
             }
             AfterReset::MailAgain => {
                 let outcome = self.undecided(Cause::Answered(Stage::Reset, reply.compact()));

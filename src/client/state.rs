@@ -16,6 +16,14 @@
 //!                       ▼ │      ▼           ▼             ▼            ▼         ▼
 //!                     Resetting ──────────► Draining (replies still owed) ─► Concluded ─► Ready
 //!
+//!                         CONT              under RDLV
+//!               Final ◄──────── Interim ──RSET──► Aborting ── any reply ──► Concluded
+//!                 │      120     ▲   │
+//!                 └──────────────┘   └──DETA──► Detaching ── 221 ──► Closed
+//!                                ▲                 │ refused
+//!                                └─────────────────┘
+//!
+//! 520 without RDLV: Final ─► Content (BURL again), Final or Draining ─► Resetting ─► Mail (BDAT)
 //! anywhere: 421, a rule broken, a time-out, end of the transport ─► Closed
 //! Ready, Concluded, a refused greeting or hello: QUIT ─► Quitting ─► Closed
 //! ```
@@ -54,8 +62,14 @@ pub(super) enum Phase {
     DataCommand,
     /// Content is sent.
     Content,
-    /// The end of the data is sent; its replies are awaited.
+    /// The end of the data, or CONT, is sent; its replies are awaited.
     Final,
+    /// A 120 is open.
+    Interim,
+    /// The reply to DETA is awaited.
+    Detaching,
+    /// The reply to RSET in answer to a 120 is awaited.
+    Aborting,
     /// The attempt is over, but replies are still owed.
     Draining,
     /// The reply to RSET is awaited.
@@ -99,6 +113,14 @@ pub(super) enum Step {
     Content,
     /// The end of the data is sent.
     End,
+    /// A 120 came, or DETA is refused.
+    Interim,
+    /// CONT is sent.
+    CarryOn,
+    /// DETA is sent.
+    Detach,
+    /// RSET is sent in answer to a 120.
+    Abort,
     /// Replies are still owed although the attempt is over.
     Drain,
     /// RSET is sent.
@@ -136,13 +158,19 @@ impl Phase {
             (P::Mail, S::Judge) => P::Judging,
             (P::Mail | P::Judging, S::Envelope) => P::Envelope,
             (P::Envelope, S::DataCommand) => P::DataCommand,
-            (P::Envelope | P::DataCommand, S::Content) => P::Content,
+            (P::Envelope | P::DataCommand | P::Final, S::Content) => P::Content,
             (P::DataCommand | P::Content, S::End) => P::Final,
 
+            (P::Final | P::Detaching, S::Interim) => P::Interim,
+            (P::Interim, S::CarryOn) => P::Final,
+            (P::Interim, S::Detach) => P::Detaching,
+            (P::Interim, S::Abort) => P::Aborting,
+
             (P::Mail | P::DataCommand | P::Content | P::Final, S::Drain) => P::Draining,
-            (P::Mail | P::Judging | P::Envelope | P::DataCommand | P::Draining, S::Reset) => {
-                P::Resetting
-            }
+            (
+                P::Mail | P::Judging | P::Envelope | P::DataCommand | P::Final | P::Draining,
+                S::Reset,
+            ) => P::Resetting,
             (
                 P::Mail
                 | P::Judging
@@ -150,6 +178,7 @@ impl Phase {
                 | P::DataCommand
                 | P::Content
                 | P::Final
+                | P::Aborting
                 | P::Draining
                 | P::Resetting,
                 S::Conclude,
@@ -174,6 +203,9 @@ impl Phase {
                 | Self::DataCommand
                 | Self::Content
                 | Self::Final
+                | Self::Interim
+                | Self::Detaching
+                | Self::Aborting
                 | Self::Draining
                 | Self::Resetting
         )
@@ -184,7 +216,7 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 19] = [
+    const STEPS: [Step; 23] = [
         Step::Hello,
         Step::Ready,
         Step::StartTls,
@@ -199,6 +231,10 @@ mod tests {
         Step::DataCommand,
         Step::Content,
         Step::End,
+        Step::Interim,
+        Step::CarryOn,
+        Step::Detach,
+        Step::Abort,
         Step::Drain,
         Step::Reset,
         Step::Conclude,
@@ -231,13 +267,21 @@ mod tests {
             }
             at += 1;
         }
-        assert_eq!(reached.len(), 20);
+        assert_eq!(reached.len(), 23);
     }
 
     #[test]
     fn no_transaction_ends_but_by_its_outcome() {
         for step in STEPS {
-            for phase in [Phase::Mail, Phase::Envelope, Phase::Content, Phase::Final] {
+            for phase in [
+                Phase::Mail,
+                Phase::Envelope,
+                Phase::Content,
+                Phase::Final,
+                Phase::Interim,
+                Phase::Detaching,
+                Phase::Aborting,
+            ] {
                 let next = phase.after(step);
                 assert_ne!(next, Some(Phase::Ready), "{phase:?} {step:?}");
                 assert_ne!(next, Some(Phase::Quitting), "{phase:?} {step:?}");

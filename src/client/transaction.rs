@@ -3,8 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::attempt::{AfterReset, Attempt};
-use super::event::{Answered, Event, RecipientVerdict, SendError, StoreQuestion};
+use super::attempt::{AfterReset, Attempt, Rdlv};
+use super::config::{RdlvRequest, WithoutRdlv};
+use super::event::{Answered, Event, NoRdlv, RecipientVerdict, SendError, StoreQuestion};
 use super::state::{Phase, Step};
 use super::{ClientSession, Expect};
 use crate::checkpoint::{
@@ -15,11 +16,13 @@ use crate::ehlo::SizeOffer;
 use crate::error::{PeerError, UsageError};
 use crate::offset::{OctetOffset, OffsetError};
 use crate::protocol::Protocol;
+use crate::rdlv::{self, EndingVerb, NotOffered};
 use crate::reply::{Reply, Severity};
 use crate::time::Timestamp;
 
 impl ClientSession {
-    /// Sends a transaction, for the first time or again: the transaction knows.
+    /// Sends a transaction, for the first time or again: the transaction knows. RDLV is asked for
+    /// as the [configuration](super::ClientConfigBuilder::rdlv) says.
     ///
     /// [`Event::Store`] comes before anything is sent. The transaction that counts from now on is
     /// the one in the events.
@@ -30,8 +33,24 @@ impl ClientSession {
     /// the next address.
     pub fn send(
         &mut self,
+        now: Timestamp,
+        transaction: &UnfinishedTransaction,
+    ) -> Result<(), SendError> {
+        let rdlv = self.config.rdlv;
+        self.send_with_rdlv(now, transaction, rdlv)
+    }
+
+    /// As [`send`](Self::send), with this request for RDLV, or without RDLV, whatever the
+    /// configuration says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_with_rdlv(
+        &mut self,
         _now: Timestamp,
         transaction: &UnfinishedTransaction,
+        request: Option<RdlvRequest>,
     ) -> Result<(), SendError> {
         if self.phase != Phase::Ready {
             return Err(UsageError::OutOfTurn.into());
@@ -40,10 +59,28 @@ impl ClientSession {
             return Err(UsageError::TransactionMismatch.into());
         }
         let offered = &self.capabilities;
+        let (rdlv, may_detach) = match request {
+            Some(request) => match rdlv::Client::new(request.settings, offered) {
+                Ok(machine) => {
+                    let rdlv = Rdlv {
+                        machine,
+                        request,
+                        written: false,
+                    };
+                    (Some(rdlv), request.settings.detach.allowed_by(offered))
+                }
+                Err(not_offered) if request.otherwise == WithoutRdlv::Stop => {
+                    return Err(not_offered.into());
+                }
+                Err(NotOffered) => (None, false),
+            },
+            None => (None, false),
+        };
         let used = match transaction.used() {
             Some(used) if transaction.is_restart() && offered.checkpoint() => {
                 used.again(transaction, offered)?
             }
+            _ if may_detach => Used::first(transaction, offered)?.detachable(),
             _ => Used::first(transaction, offered)?,
         };
         if transaction.sent() == Sent::EndOfData
@@ -64,9 +101,12 @@ impl ClientSession {
             .map_err(|_| UsageError::TransactionMismatch)?;
         let pipelining = self.config.pipelining && offered.pipelining();
 
+        if request.is_some() && rdlv.is_none() {
+            self.events.push_back(Event::NoRdlv(NoRdlv::NotOffered));
+        }
         let mut transaction = transaction.clone();
         transaction.begin_attempt();
-        let attempt = Attempt::new(transaction, used, mail, pipelining);
+        let attempt = Attempt::new(transaction, used, mail, pipelining, rdlv);
         let grouped = attempt.grouped;
         self.attempt = Some(Box::new(attempt));
         self.step(Step::Send);
@@ -131,7 +171,7 @@ impl ClientSession {
 
     /// MAIL, and in plain SMTP with PIPELINING all up to DATA (RFC 2920 §3.1). With TRANSID the
     /// answer to MAIL decides how to go on, so it is the last of its group (CP-30).
-    fn begin_group(&mut self, now: Timestamp) {
+    pub(super) fn begin_group(&mut self, now: Timestamp) {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -142,6 +182,7 @@ impl ClientSession {
         self.command(now, &mail, Expect::Mail);
         if ahead {
             self.write_recipients(now, usize::MAX);
+            self.write_rdlv(now);
         }
         if grouped {
             self.write_data(now);
@@ -166,9 +207,12 @@ impl ClientSession {
         }
     }
 
-    fn write_data(&mut self, now: Timestamp) {
+    pub(super) fn write_data(&mut self, now: Timestamp) {
         if let Some(attempt) = &mut self.attempt {
             attempt.data_written = true;
+            if let Some(rdlv) = &mut attempt.rdlv {
+                rdlv.machine.submitted(EndingVerb::Data);
+            }
         }
         self.command(now, CommandLine::data().as_bytes(), Expect::Data);
     }
@@ -309,6 +353,7 @@ impl ClientSession {
             }
         } else if attempt.pipelining {
             self.write_recipients(now, usize::MAX);
+            self.write_rdlv(now);
         }
         if asks_store {
             self.ask_store(true);
@@ -325,10 +370,13 @@ impl ClientSession {
             return;
         };
         let all_written = attempt.next_recipient >= attempt.recipients();
-        let awaits_rcpt = self
-            .owed
-            .iter()
-            .any(|owed| matches!(owed.to, Expect::Rcpt(_)));
+        let awaits = |expected: fn(&Expect) -> bool| {
+            let mut owed = self.owed.iter();
+            owed.any(|owed| expected(&owed.to))
+        };
+        let awaits_rcpt = awaits(|to| matches!(to, Expect::Rcpt(_)));
+        let awaits_rdlv = awaits(|to| matches!(to, Expect::Rdlv));
+        let wants_rdlv = attempt.rdlv.as_ref().is_some_and(|rdlv| !rdlv.written);
         if !all_written && !awaits_rcpt {
             return self.write_recipients(now, 1);
         }
@@ -337,9 +385,14 @@ impl ClientSession {
         if awaits_rcpt {
             // With a 355 in force a DATA that no recipient stands behind could end a message
             // that is not whole, so that one waits for the replies.
-            if is_data && can_begin && all_written && attempt.pipelining && !attempt.resumed {
+            // One with RDLV before it waits for the reply to that.
+            let ahead = attempt.pipelining && !attempt.resumed && attempt.rdlv.is_none();
+            if is_data && can_begin && all_written && ahead {
                 self.write_data(now);
             }
+            return;
+        }
+        if awaits_rdlv {
             return;
         }
         if attempt.data_written {
@@ -347,6 +400,9 @@ impl ClientSession {
         }
         if attempt.accepted().is_empty() {
             return self.without_recipients(now);
+        }
+        if wants_rdlv {
+            return self.write_rdlv(now);
         }
         if can_begin && is_data {
             self.write_data(now);
@@ -372,6 +428,9 @@ impl ClientSession {
     }
 
     pub(super) fn on_data(&mut self, now: Timestamp, reply: Reply) {
+        if self.is_impossible_under_rdlv(now, &reply) {
+            return;
+        }
         let Some(attempt) = &mut self.attempt else {
             return;
         };

@@ -30,7 +30,7 @@ use super::mail::Mail;
 use super::params;
 use super::parse::{Command, trim_end};
 use super::path::{ForwardPath, ReversePath};
-use super::rcpt::Rcpt;
+use super::rcpt::{Notify, Rcpt};
 use crate::transid::TransId;
 
 /// Octets of a TRANSID that a client writes, brackets included (RFC 1845 §2 (5)).
@@ -198,6 +198,19 @@ impl RcptLine {
     pub(crate) fn without(&self, dropped: impl Fn(&[u8]) -> bool) -> Self {
         Self {
             octets: without(&self.octets, self.rcpt().raw_parameters(), dropped),
+        }
+    }
+
+    /// The same line with NOTIFY, where it has none.
+    pub(crate) fn with_notify(&self, notify: Notify) -> Self {
+        if self.rcpt().notify.is_some() {
+            return self.clone();
+        }
+        let mut line = trim_end(&self.octets).to_vec();
+        line.extend_from_slice(b" NOTIFY=");
+        notify.write_to(&mut line);
+        Self {
+            octets: line.into(),
         }
     }
 }

@@ -277,6 +277,15 @@ impl Client {
         self.may_detach && !self.detach_refused && matches!(self.state, State::Interim)
     }
 
+    /// When `maxtimer` has run out for the 120 that is open: what is chosen later comes too late.
+    #[must_use]
+    pub const fn choose_until(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Interim => Some(self.deadline),
+            _ => None,
+        }
+    }
+
     /// When the end of the data was written, or transmitted, once it was.
     #[must_use]
     pub const fn submitted_at(&self) -> Timestamp {
@@ -349,7 +358,8 @@ impl Client {
             }
             State::Submitted(verb) => self.first_reply(verb, code, severity),
             State::Sending => self.final_reply(code, severity),
-            State::Waiting(_) if code == 120 => {
+            // An unknown code counts as its first digit says (RFC 5321 §4.2).
+            State::Waiting(_) if preliminary => {
                 self.go(Step::Interim);
                 self.detach_refused = false;
                 self.open_until(now + self.maxtimer());

@@ -111,7 +111,7 @@ pub enum ReplyOutcome {
     Declined,
     /// 520: RDLV and the verb are rejected. Nothing of the message was taken.
     NotPossible(Repeat),
-    /// 120: [`choose`](super::Client::choose) before `maxtimer` runs out.
+    /// 120, or another 1yz: [`choose`](super::Client::choose) before `maxtimer` runs out.
     Interim,
     /// DETA is refused; the 120 is still open. [`choose`](super::Client::choose) again, another
     /// way.

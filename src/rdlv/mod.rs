@@ -133,6 +133,7 @@ mod server;
 mod server_state;
 mod settings;
 
+pub use crate::line::Following;
 pub use client::{Client, ClientSettings, DetachOffer, NotOffered};
 pub use client_state::{
     Choice, ClientTimeout, EndingVerb, Lost, NotYourTurn, Outcome, Repeat, ReplyOutcome, Sending,
@@ -140,8 +141,8 @@ pub use client_state::{
 };
 pub use limiter::{Finish, Grant, Limiter, LimiterBounds};
 pub use outcome::{
-    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Following, Gone, Reading,
-    RequestOutcome, ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
+    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Gone, Reading, RequestOutcome,
+    ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
 };
 pub use policy::{Policy, Then};
 pub use server::Server;

@@ -54,7 +54,9 @@ impl ServerSession {
         let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {
-            Ok(Command::Rcpt(_)) => self.recipients.len() >= self.config.limits.open_questions,
+            Ok(Command::Rcpt(_)) => {
+                self.recipients.len() >= self.config.limits.open_questions.max(1)
+            }
             _ => !self.recipients.is_empty(),
         };
         if waits {
@@ -80,9 +82,10 @@ impl ServerSession {
         let checkpoint = self.config.offers.checkpoint && self.extended;
         match error {
             // What was not offered is unknown, however it is written.
-            CommandError::TransId | CommandError::TransOff | CommandError::TransOffAlone
-                if !checkpoint =>
-            {
+            CommandError::TransOff | CommandError::TransOffAlone => {
+                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+            }
+            CommandError::TransId if !checkpoint => {
                 return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
             }
             _ if self.is_unoffered(line) => {
@@ -117,7 +120,7 @@ impl ServerSession {
         }
         match command {
             Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) => {
-                self.hello_command(line, &command);
+                self.hello_command(&command);
             }
             Command::Mail(mail) => {
                 self.mail(line, &mail);
@@ -223,7 +226,7 @@ impl ServerSession {
 
     // ---- EHLO, RSET ----
 
-    pub(super) fn hello_command(&mut self, line: &Bytes, command: &Command<'_>) {
+    pub(super) fn hello_command(&mut self, command: &Command<'_>) {
         let (name, extended) = match (self.config.protocol, command) {
             (Protocol::Smtp, Command::Ehlo(name)) | (Protocol::Lmtp, Command::Lhlo(name)) => {
                 (*name, true)
@@ -234,20 +237,25 @@ impl ServerSession {
         if !self.count_idle() || !self.admit(Step::Hello) {
             return;
         }
-        self.reset();
         self.go(Step::Hello);
-        self.extended = extended;
-        self.hello = Bytes::copy_from_slice(line.slice_ref(name).as_ref());
+        let name = Bytes::copy_from_slice(name);
         if self.config.ask_hello {
             let token = self.ask();
-            self.tell(Event::Hello(HelloQuestion { token }));
+            self.tell(Event::Hello(HelloQuestion {
+                token,
+                name,
+                extended,
+            }));
         } else {
-            self.accept_hello();
+            self.accept_hello(name, extended);
         }
     }
 
-    pub(super) fn accept_hello(&mut self) {
+    pub(super) fn accept_hello(&mut self, name: Bytes, extended: bool) {
+        self.reset();
         self.go(Step::HelloAccepted);
+        self.hello = name;
+        self.extended = extended;
         let config = self.config();
         let reply = if self.extended {
             config.ehlo_reply(self.peer.tls, self.peer.authenticated.is_some())
@@ -434,8 +442,9 @@ impl ServerSession {
         let told = self.offset_is_told && self.before_command >= self.received_before_offset;
         let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
         let misplaced = self.phase.after(step).is_none()
-            // A client that pipelines a chunk behind a restart does not know the offset (CP-20).
-            || (matches!(command, DataCommand::Chunk { .. }) && !told)
+            // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
+            // (CP-20): at the offset it would stand there twice.
+            || (command != DataCommand::Data && !told)
             // RFC 3030 §3: binary content has no lines that DATA could carry.
             // An empty data command, for a complete message, may be of either kind.
             || (command == DataCommand::Data && binary && !self.transaction.is_complete());
@@ -477,12 +486,12 @@ impl ServerSession {
             {
                 if self.count_idle() {
                     self.tell(Event::PeerFault(PeerError::BadSequence));
-                    self.reply(standard::NO_VALID_RECIPIENTS);
+                    self.reply(self.no_recipients(&command));
                 }
                 return;
             }
             DataOutcome::NoRecipients => {
-                let refusal = (PeerError::BadSequence, standard::NO_VALID_RECIPIENTS);
+                let refusal = (PeerError::BadSequence, self.no_recipients(&command));
                 return self.refuse_data_command(&command, refusal);
             }
         };
@@ -523,6 +532,14 @@ impl ServerSession {
                 self.spoil(last);
                 self.drain(size, (PeerError::BadSequence, refusal), replies);
             }
+        }
+    }
+
+    fn no_recipients(&self, command: &DataCommand) -> StaticReply {
+        match (self.config.protocol, command) {
+            // RFC 2033 §4.2: DATA without a recipient has to be 503.
+            (Protocol::Lmtp, DataCommand::Data) => LMTP_NO_RECIPIENTS,
+            _ => standard::NO_VALID_RECIPIENTS,
         }
     }
 
@@ -697,6 +714,7 @@ pub(super) const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static st
     standard::TRANSACTION_FAILED
 }
 
+const LMTP_NO_RECIPIENTS: StaticReply = fixed(503, (5, 5, 1), "No valid recipients");
 const HELP: StaticReply = fixed(214, (2, 0, 0), "See RFC 5321 and RFC 1845");
 const NON_ASCII_SENDER: StaticReply = fixed(550, (5, 6, 7), "Non-ASCII sender needs SMTPUTF8");
 const NON_ASCII_RECIPIENT: StaticReply =

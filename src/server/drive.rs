@@ -12,7 +12,7 @@ use super::state::{Phase, Step};
 use super::{Asked, Content, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
-use crate::line::LineReader;
+use crate::line::{Following, LineReader, end_of_line};
 use crate::reply::{Reply, standard};
 use crate::token::Token;
 
@@ -65,12 +65,18 @@ impl ServerSession {
             phase if phase.reads_commands() => self.read_command(),
             _ => false,
         };
-        if moved {
-            return true;
+        if moved || !self.eof {
+            return moved;
         }
-        let unread = !self.input.is_empty() || self.held.is_some();
+        let unread = self.held.is_some()
+            || match self.phase {
+                // Commands stand behind the end of the data. Half of one, say of a QUIT that was
+                // cut, is nothing to wait for.
+                Phase::Deciding | Phase::Awaiting => end_of_line(&self.input, false).is_some(),
+                _ => !self.input.is_empty(),
+            };
         let waits_for_caller = self.phase == Phase::Content && !self.content.batch_is_empty();
-        if self.eof && (self.broken || !unread) && !waits_for_caller {
+        if (self.broken || !unread) && !waits_for_caller {
             self.lose();
             return true;
         }
@@ -178,7 +184,7 @@ impl ServerSession {
     /// Tells what to keep of a transaction that does not come to its end.
     pub(super) fn interrupt(&mut self) {
         let receiving = matches!(
-            self.phase,
+            self.phase.but_for_hello(),
             Phase::Content
                 | Phase::DataAsked
                 | Phase::BurlAsked
@@ -282,6 +288,15 @@ impl ServerSession {
                 self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
             }
             _ => self.close(Some(standard::NO_ANSWER.into()), Ending::Closed),
+        }
+    }
+
+    /// Whether the client has sent on behind the command that is being answered.
+    pub(super) fn following(&self) -> Following {
+        if self.input.is_empty() && !self.lines.is_mid_line() && self.held.is_none() {
+            Following::Nothing
+        } else {
+            Following::Input
         }
     }
 

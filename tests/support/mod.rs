@@ -77,6 +77,8 @@ pub struct Store {
     pub delivered: Vec<Delivered>,
     /// Delivery status notifications: recipients and their status.
     pub reports: Vec<String>,
+    /// Every call that names a key, with what it came to.
+    pub calls: Vec<(Vec<u8>, String)>,
     decisions: u64,
 }
 
@@ -104,8 +106,18 @@ fn envelope_of(record: &Envelope) -> Vec<u8> {
 }
 
 impl Store {
+    fn called(&mut self, key: &TransactionKey, call: String) {
+        self.calls.push((key.as_bytes().to_vec(), call));
+    }
+
     /// Raises the generation, cuts the content to the record, reads the record.
     pub fn claim(&mut self, key: &TransactionKey) -> Result<Claim, Reply> {
+        let claimed = self.raise(key);
+        self.called(key, format!("claim: {claimed:?}"));
+        claimed
+    }
+
+    fn raise(&mut self, key: &TransactionKey) -> Result<Claim, Reply> {
         let held = self.held.entry(key.as_bytes().to_vec()).or_default();
         if held.unreadable {
             return Err(standard::LOCAL_ERROR.into());
@@ -146,6 +158,20 @@ impl Store {
         generation: Generation,
         length: u64,
     ) -> Option<Confirmation> {
+        let confirmation = self.look(key, generation, length);
+        self.called(
+            key,
+            format!("confirm {generation} {length}: {confirmation:?}"),
+        );
+        confirmation
+    }
+
+    fn look(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+        length: u64,
+    ) -> Option<Confirmation> {
         let Some(held) = self.at(key, generation) else {
             return Some(Confirmation::Outdated);
         };
@@ -162,6 +188,7 @@ impl Store {
     }
 
     fn store_record(&mut self, key: &TransactionKey, record: Record) {
+        self.called(key, format!("record {}", record.length()));
         let Some(held) = self.at(key, record.generation()) else {
             return;
         };
@@ -173,6 +200,7 @@ impl Store {
     }
 
     fn discard(&mut self, discard: &Discard) {
+        self.called(&discard.key, format!("discard {}", discard.generation));
         if let Some(held) = self.at(&discard.key, discard.generation) {
             assert!(held.processing.is_none(), "a decision under way discarded");
             if let Some(RecordState::Committed(completion)) =
@@ -187,6 +215,7 @@ impl Store {
     }
 
     fn begin_decision(&mut self, key: &TransactionKey, record: &Record) -> bool {
+        self.called(key, format!("decide on {}", record.length()));
         let Some(held) = self.at(key, record.generation()) else {
             return false;
         };
@@ -198,6 +227,7 @@ impl Store {
 
     /// Commits a decision, once.
     fn commit(&mut self, key: &TransactionKey, verdict: &Verdict) -> Option<Completion> {
+        self.called(key, format!("commit {verdict:?}"));
         let held = self.held.get_mut(key.as_bytes())?;
         let record = held.processing.take()?;
         let complete = record.complete(verdict).expect("a verdict that fits");
@@ -734,6 +764,7 @@ impl World {
             Event::Data(question) => Question::Data(question),
             Event::Burl(question) => Question::Burl(question),
             Event::EndOfData(question) => {
+                assert_eq!(question.envelope(), link.session.transaction().envelope());
                 if let (Some(key), Some(record)) = (question.key(), question.record()) {
                     let (key, record) = (key.clone(), record.clone());
                     // Begun at once, so that others find it under way.
@@ -769,6 +800,10 @@ impl World {
 
     fn write(&mut self, name: &str, start: u64, octets: &[u8]) {
         let link = self.links.get_mut(name).unwrap();
+        if let Some((key, generation)) = &link.claim {
+            let call = format!("write {generation} {start}+{}", octets.len());
+            self.store.called(key, call);
+        }
         let content = match &link.claim {
             Some((key, generation)) => match self.store.at(key, *generation) {
                 Some(held) => &mut held.content,

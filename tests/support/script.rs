@@ -136,7 +136,10 @@ impl Script {
         let value = |name: &str| {
             (self.config.iter()).find_map(|setting| setting.strip_prefix(name)?.strip_prefix(' '))
         };
-        let mut limits = Limits::default();
+        let mut limits = Limits {
+            message_size: None,
+            ..Limits::default()
+        };
         let mut rdlv: Option<ServerSettings> = None;
         let mut config = bare(value("hostname").unwrap_or("mx.example.net"));
         for setting in &self.config {

@@ -2,7 +2,8 @@
 //!
 //! What is read is what the server sends. An octet 254 cuts the connection; what follows comes on
 //! a new one, on which the transaction that the client stored goes on. The first choice picks the
-//! settings and the message.
+//! settings and the message. RDLV is asked for where it is offered, and each 120 answered in another
+//! way.
 //!
 //! What is promised:
 //!
@@ -14,15 +15,17 @@
 //! * memory within a bound that does not depend on the input, and an end once the connection has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Content, Outcome, Sent, UnfinishedTransaction};
 use smtp_checkpoint::client::{
-    ChallengeAnswer, ClientConfig, ClientSession, Connection, Event, Protocol, StoreQuestion,
-    TlsOutcome, TlsPolicy,
+    ChallengeAnswer, ChoiceError, ChoiceQuestion, ClientConfig, ClientSession, Connection, Event,
+    NoRdlv, Protocol, RdlvRequest, StoreQuestion, TlsOutcome, TlsPolicy,
 };
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::{Choice, DetachOffer, Policy, Then};
 use smtp_checkpoint::time::Timestamp;
 use smtp_checkpoint::transid::TransId;
 
@@ -52,22 +55,41 @@ fn config(pick: u8) -> Arc<ClientConfig> {
         output: 256,
         ..Limits::default()
     };
-    let builder = ClientConfig::builder("c.example")
+    let tls = if pick & 4 == 0 {
+        TlsPolicy::IfOffered
+    } else {
+        TlsPolicy::Never
+    };
+    let builder = ClientConfig::builder("c.example", tls)
         .protocol(if pick & 1 == 0 {
             Protocol::Smtp
         } else {
             Protocol::Lmtp
         })
         .pipelining(pick & 2 == 0)
-        .tls(if pick & 4 == 0 {
-            TlsPolicy::IfOffered
-        } else {
-            TlsPolicy::Never
-        })
         .auth_in_clear(true)
+        .rdlv(request(pick))
         .chunk_size(if pick & 8 == 0 { 64 } else { 3 })
         .limits(limits);
     Arc::new(builder.build().expect("settings that fit"))
+}
+
+fn request(pick: u8) -> RdlvRequest {
+    let mut request = RdlvRequest::new(60);
+    request.settings.reset_aborts = pick & 16 == 0;
+    if pick & 8 != 0 {
+        request.settings.detach = DetachOffer::Tolerant;
+    }
+    if pick & 64 != 0 {
+        let then = if pick & 128 == 0 {
+            Then::Detach
+        } else {
+            Then::Abort
+        };
+        let carry_on_for = Duration::from_secs(60);
+        request.policy = Some(Policy { carry_on_for, then });
+    }
+    request
 }
 
 fn message(pick: u8) -> &'static [u8] {
@@ -78,7 +100,7 @@ fn transaction(pick: u8) -> UnfinishedTransaction {
     let line = |line: &'static [u8]| MailLine::parse(line).expect("a MAIL");
     let rcpt = |line: &'static [u8]| RcptLine::parse(line).expect("an RCPT");
     let content = Content::measure(message(pick));
-    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content)
+    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content, 0)
         .recipient(rcpt(b"RCPT TO:<c@d.example>"))
         .recipient(rcpt(b"RCPT TO:<e@f.example>"));
     if pick & 16 == 0 {
@@ -160,6 +182,13 @@ struct Driver<'d> {
     tls: bool,
     in_flight: usize,
     open: Vec<StoreQuestion>,
+    asked: Vec<ChoiceQuestion>,
+    /// Answers to 120s so far.
+    chosen: usize,
+    /// 520: what was sent before was not taken.
+    voided: bool,
+    /// The message is left to the server.
+    detached: bool,
     run: Run,
 }
 
@@ -182,6 +211,10 @@ impl<'d> Driver<'d> {
             tls: false,
             in_flight: 0,
             open: Vec::new(),
+            asked: Vec::new(),
+            chosen: 0,
+            voided: false,
+            detached: false,
             run: Run::default(),
         }
     }
@@ -221,10 +254,26 @@ impl<'d> Driver<'d> {
                     .stored(self.now, question)
                     .expect("a question of its own");
             }
+            moved |= self.choose();
             if !moved {
                 return;
             }
         }
+    }
+
+    /// Answers the 120 that is open, each time in another way.
+    fn choose(&mut self) -> bool {
+        let Some(question) = self.asked.pop() else {
+            return false;
+        };
+        let choice = [Choice::CarryOn, Choice::Detach, Choice::Abort][self.chosen % 3];
+        self.chosen += 1;
+        match self.session.choose(self.now, question, choice) {
+            Ok(_) => {}
+            Err(ChoiceError::NoDetach(question)) => self.asked.push(question),
+            Err(error) => panic!("a question of its own: {error}"),
+        }
+        true
     }
 
     fn run_freely(mut self, wire: &[u8], choices: &mut Choices<'_>, memory_before: u64) -> Run {
@@ -279,6 +328,9 @@ impl<'d> Driver<'d> {
                         .session
                         .authenticate(self.now, "PLAIN", Some(b"\0a\0b"), "a");
                 }
+                14 => {
+                    self.choose();
+                }
                 13 => {
                     let mut input = Bytes::copy_from_slice(choices.piece(&mut rest));
                     self.session.handle_input(self.now, &mut input);
@@ -313,6 +365,7 @@ impl<'d> Driver<'d> {
             "one outcome for each transaction that was sent"
         );
         assert!(self.session.poll_event().is_none());
+        assert!(!self.detached || self.run.wire.ends_with(b"DETA\r\n"));
         // Lines are whole lines; content and chunks are looked at elsewhere.
         let first = self
             .run
@@ -380,6 +433,8 @@ impl<'d> Driver<'d> {
                 let size = self.message.len() + 2;
                 assert!(self.at <= size, "content from {} of {size}", self.at);
             }
+            Event::StillDeciding(question) => self.asked.push(question),
+            Event::NoRdlv(NoRdlv::NotPossible(_)) => self.voided = true,
             Event::Recipient { index, .. } => assert!(index < 2),
             Event::Done(outcome) => self.done(outcome),
             Event::Finished(_) => assert!(self.session.is_finished()),
@@ -411,6 +466,7 @@ impl<'d> Driver<'d> {
         match outcome.transaction() {
             None => {
                 self.decided = true;
+                self.detached = matches!(outcome, Outcome::Detached { .. });
                 assert!(
                     self.has_ended(),
                     "{outcome:?}: {}",
@@ -425,7 +481,7 @@ impl<'d> Driver<'d> {
                 let known = transaction.sent() == Sent::EndOfData || lone;
                 let unknown = matches!(outcome, Outcome::Unknown { .. });
                 assert!(
-                    known || unknown || !self.has_ended(),
+                    known || unknown || self.voided || !self.has_ended(),
                     "{outcome:?}: {}",
                     self.run.wire.escape_ascii()
                 );

@@ -10,6 +10,12 @@ options = {"directory": TARGET / "debug" / "examples", "build": True}
 
 
 @once
+def takes(name, option):
+    """Whether an example has this option."""
+    return option.encode() in run([example(name), "--help"]).out
+
+
+@once
 def example(name):
     """The path of an example, built first where cargo is at hand."""
     sources = (ROOT / "examples" / f"{name}.rs", ROOT / "examples" / name / "main.rs")
@@ -29,20 +35,28 @@ def example(name):
 class Server:
     """The example server with a store of its own."""
 
-    def __init__(self):
-        program = example("server")
-        self.made = temporary("server")
+    def __init__(self, *options, within=None):
+        self.made = temporary("server", within)
         self.store = self.made / "store"
         self.store.mkdir()
-        self.log = self.made / "log"
         self.seen = set()
+        self.starts = 0
+        self.options = options
+        self.start()
+
+    def start(self, *options):
+        """Starts it, again on the same store and with more options."""
+        self.starts += 1
         self.process = Process(
-            [program, "--listen", f"{LOOPBACK}:0", "--store", self.store, "--hostname", "server.example.net"], self.log
+            [example("server"), "--listen", f"{LOOPBACK}:0", "--store", self.store, "--hostname", "server.example.net",
+             *self.options, *options],
+            self.made / f"log.{self.starts}",
         )
         found = wait_for(lambda: self._address() or not self.process.alive(), 20)
         if not isinstance(found, int):
             raise Failed(f"examples/server did not say where it listens: {self.process.output()[-2000:]}")
         self.port = found
+        self.address = f"{LOOPBACK}:{found}"
 
     def _address(self):
         found = re.search(r"^listening on \S*:(\d+)\s*$", self.process.output(), re.M)
@@ -124,19 +138,22 @@ def check_envelope(envelope, sender, recipients, mail=None, rcpt=None, absent=()
 class Sender:
     """The example client: a message, a journal, and runs of `send` against one address."""
 
-    def __init__(self, octets, recipients=("bob@example.net",), sender="ann@example.org", more=()):
+    def __init__(self, octets, recipients=("bob@example.net",), sender="ann@example.org", more=(), within=None):
         self.program = example("send")
-        self.made = temporary("send")
+        self.made = temporary("send", within)
         self.file = self.made / "message.eml"
         self.file.write_bytes(octets)
         self.journal = self.made / "journal"
         self.recipients, self.sender, self.more = recipients, sender, list(more)
 
-    def run(self, proxy, seconds=60):
+    def command(self, proxy):
         command = [self.program, "--to", proxy.address, "--from", self.sender, "--journal", self.journal, "--trace"]
         for recipient in self.recipients:
             command += ["--rcpt", recipient]
-        return run([*command, *self.more, self.file], seconds)
+        return [*command, *self.more, self.file]
+
+    def run(self, proxy, seconds=60):
+        return run(self.command(proxy), seconds)
 
     def expect(self, proxy, code, seconds=60):
         result = self.run(proxy, seconds)

@@ -133,17 +133,21 @@ def _signal(pid, number, group=False):
 
 
 class Process:
-    """A process of a group of its own, its output in a file, stopped with its group."""
+    """A process of a group of its own, its output in a file, stopped with its group.
 
-    def __init__(self, command, log, env=None, cwd=None):
+    `talks`: its standard input and output are pipes, and only what it says to standard error is
+    in the file.
+    """
+
+    def __init__(self, command, log, env=None, cwd=None, talks=False):
         self.log = pathlib.Path(log)
         self.name = os.path.basename(str(command[0]))
         with open(self.log, "ab") as out:
             self.popen = subprocess.Popen(
                 [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talks else out,
+                stderr=out if talks else subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
                 start_new_session=True,

@@ -28,6 +28,8 @@ pub fn config(pick: u8, mode: Mode) -> Arc<ServerConfig> {
         ..Limits::default()
     };
     let mut builder = ServerConfig::builder("mx.fuzz.example")
+        .smtputf8(true)
+        .dsn(true)
         .limits(limits)
         .protocol(if on(1) {
             Protocol::Lmtp
