@@ -33,7 +33,12 @@ fn begun(lmtp: bool, mail: &[u8], claim: Claim) -> (Transaction, MailOutcome) {
         Transaction::default()
     };
     transaction.begin(mail, Some(key())).unwrap();
-    let outcome = transaction.claim(claim, Offered::default(), crate::line::Following::Nothing, standard::OK.into());
+    let outcome = transaction.claim(
+        claim,
+        Offered::default(),
+        crate::line::Following::Nothing,
+        standard::OK.into(),
+    );
     (transaction, outcome)
 }
 

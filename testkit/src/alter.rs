@@ -23,7 +23,12 @@ pub(crate) fn without_faults(record: &Record, key: &TransactionKey, lmtp: bool) 
         found: None,
     };
     let answered: Reply = envelope.mail_reply().cloned()?;
-    let MailOutcome::Fresh = transaction.claim(claim, Offered::default(), smtp_checkpoint::line::Following::Nothing, answered) else {
+    let MailOutcome::Fresh = transaction.claim(
+        claim,
+        Offered::default(),
+        smtp_checkpoint::line::Following::Nothing,
+        answered,
+    ) else {
         return None;
     };
     for recipient in envelope.recipients() {
