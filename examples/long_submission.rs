@@ -232,15 +232,14 @@ impl Stage {
             .hello("greets example.com")
             .in_progress("DATA processing in progress")
             .quit("example.net Service closing transmission channel")
+            .dsn(true)
             .rdlv(ServerSettings::new(MINTIMER)?.deta(true))
             .checkpoint(checkpoint == Checkpoint::Yes)
             // No more than the server of the drafts offers.
             .pipelining(false)
             .size(false)
-            .smtputf8(false)
             .enhanced_status_codes(false)
             .chunking(false)
-            .binary_mime(false)
             .build()?;
         let options = Options {
             hostname: "example.net".into(),
@@ -274,8 +273,7 @@ impl Stage {
             settings,
             ..RdlvRequest::new(MAXTIMER)
         };
-        let client = ClientConfig::builder("example.com")
-            .tls(TlsPolicy::Never)
+        let client = ClientConfig::builder("example.com", TlsPolicy::Never)
             .rdlv(request)
             .build()?;
         Ok(Self {

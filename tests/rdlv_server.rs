@@ -189,6 +189,7 @@ fn config(setting: Setting) -> Arc<ServerConfig> {
             let config = ServerConfig::builder("mx.example.net")
                 .protocol(protocol)
                 .burl("imap")
+                .dsn(true)
                 .rdlv(settings);
             Arc::new(config.build().unwrap())
         });
@@ -911,6 +912,7 @@ fn waiting(settings: ServerSettings, maxtimer: u32) -> (ServerSession, Vec<EndOf
         ..Timeouts::default()
     };
     let config = ServerConfig::builder("mx.example.net")
+        .dsn(true)
         .rdlv(settings)
         .timeouts(timeouts);
     let now = Timestamp::ORIGIN;
