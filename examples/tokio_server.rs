@@ -6,7 +6,9 @@
 //! ```
 //!
 //! It takes mail for example.net. The store is in memory and forgets everything at the end; what
-//! a store for real mail has to do is in its first lines. `--self-test` connects to the server
+//! a store for real mail has to do is in its first lines. A client may ask to be told when its
+//! message takes long (RDLV), but not hang up then: a message that is the server's (DETA) has to
+//! survive a crash, as in `support/service.rs`. `--self-test` connects to the server
 //! over real sockets, breaks the connections, prints the dialogue and exits with 0 or 1.
 
 #[path = "support/memory.rs"]
@@ -25,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 use smtp_checkpoint::checkpoint::{Claim, Generation, TransactionKey, Verdict};
 use smtp_checkpoint::command::{DomainOrLiteral, ForwardPath};
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::{ResetAnswer, ServerSettings};
 use smtp_checkpoint::reply::{Reply, standard as reply};
 use smtp_checkpoint::server::{
     AbandonAnswer, AwaitAnswer, AwaitQuestion, DataAnswer, EndOfDataAnswer, EndOfDataQuestion,
@@ -169,6 +172,17 @@ async fn serve(
                     };
                     smtp.answer_abandon(now(), question, answer)?;
                 }
+                Event::Abort(question) => {
+                    let store = &server.store;
+                    let answer = match question.key().zip(question.generation()) {
+                        Some((key, generation)) => store.abort(key, generation),
+                        None if deciding.is_some_and(|it| store.withdraw(it)) => {
+                            ResetAnswer::Aborted
+                        }
+                        None => ResetAnswer::TooLate,
+                    };
+                    smtp.answer_abort(now(), question, answer)?;
+                }
                 Event::Discard(discard) => server.store.discard(&discard),
                 Event::PeerFault(fault) => eprintln!("{from}: {fault}"),
                 Event::Finished(ending) => {
@@ -259,8 +273,9 @@ async fn decide(
 }
 
 /// Stands for what takes a scanner minutes.
-async fn scan(_content: &[u8]) -> Verdict {
-    sleep(Duration::from_millis(300)).await;
+async fn scan(content: &[u8]) -> Verdict {
+    let long = content.starts_with(b"Subject: To be scanned for long");
+    sleep(Duration::from_millis(if long { 1300 } else { 300 })).await;
     reply::MESSAGE_ACCEPTED.into()
 }
 
@@ -298,6 +313,8 @@ async fn run(listener: TcpListener, store: Arc<Store>, stop: impl Future<Output 
         // A client that lost its connection is often back before the server knows of the loss:
         // what it can go on from then is the last record that was due.
         .checkpoint_every(64 * 1024)
+        // Shorter times than these are for the self-test.
+        .rdlv(ServerSettings::new(30)?.honour_shorter(true))
         .build()?;
     let server = Arc::new(Server {
         config: Arc::new(config),
@@ -359,7 +376,11 @@ async fn self_test() -> Outcome {
     let server = tokio::spawn(run(listener, store.clone(), async {
         let _ = stopped.await;
     }));
-    let script = tokio::task::spawn_blocking(move || self_test::run(address, &store)).await?;
+    let script = move || {
+        self_test::run(address, &store)?;
+        self_test::long_decisions(address, &store)
+    };
+    let script = tokio::task::spawn_blocking(script).await?;
     drop(stop);
     server.await??;
     script

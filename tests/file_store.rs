@@ -3,6 +3,8 @@
 #![allow(missing_docs, unreachable_pub, dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "file_store/detached.rs"]
+mod detached;
 #[path = "../examples/support/store/mod.rs"]
 mod store;
 

@@ -20,6 +20,7 @@ use smtp_checkpoint::checkpoint::{
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::ResetAnswer;
 
 /// The store does not do what it was asked: the key has moved on, or the write leaves a hole.
 #[derive(Debug)]
@@ -249,6 +250,30 @@ impl Store {
             waiting(Awaited::Withdrawn);
         }
         true
+    }
+
+    /// Stops the decision under a key and forgets what is held, in one step.
+    #[allow(dead_code)] // a bolt-on without RDLV never stops one
+    pub(crate) fn abort(&self, key: &TransactionKey, generation: Generation) -> ResetAnswer {
+        let mut state = self.lock();
+        let Ok(held) = state.current(key, generation) else {
+            return ResetAnswer::Outdated;
+        };
+        let number = match held.record.as_ref().map(Record::state) {
+            Some(RecordState::Committed(_)) => return ResetAnswer::TooLate,
+            Some(RecordState::Processing { decision }) => Some(*decision),
+            Some(RecordState::Partial) | None => None,
+        };
+        held.forget();
+        let waiting = std::mem::take(&mut held.waiting);
+        if let Some(number) = number {
+            state.open.remove(&number);
+        }
+        drop(state);
+        for waiting in waiting {
+            waiting(Awaited::Outdated);
+        }
+        ResetAnswer::Aborted
     }
 
     /// Tells the outcome of the decision that another session began, now or when it is made.

@@ -130,6 +130,52 @@ impl Client {
     }
 }
 
+/// Decisions that take long, against a server that offers RDLV: one is waited for, one is stopped.
+#[allow(dead_code)] // a bolt-on has none
+pub(crate) fn long_decisions(server: SocketAddr, store: &Store) -> Outcome {
+    let long = message("To be scanned for long", 3);
+    let before = store.delivered().len();
+
+    let mut client = Client::greet("I", server)?;
+    client.say("MAIL FROM:<>", "250")?;
+    client.say("RCPT TO:<one@example.net>", "250")?;
+    client.say("RDLV maxtimer=1", "250")?;
+    client.data(&long, 0, long.len())?;
+    client.expect("120")?;
+    println!("I C: CONT");
+    client.send(b"CONT\r\n")?;
+    while client
+        .expect("")
+        .is_ok_and(|reply| reply.starts_with("120"))
+    {
+        println!("I C: CONT");
+        client.send(b"CONT\r\n")?;
+    }
+    client.quit()?;
+    let waited_for = store.delivered().len() == before + 1;
+    check(waited_for, "what is waited for is delivered")?;
+
+    for transid in [None, Some("<4@ymir.claremont.edu>")] {
+        let mut client = Client::greet("J", server)?;
+        match transid {
+            Some(transid) => drop(client.envelope(transid)?),
+            None => {
+                client.say("MAIL FROM:<>", "250")?;
+                client.say("RCPT TO:<one@example.net>", "250")?;
+            }
+        }
+        client.say("RDLV maxtimer=1", "250")?;
+        client.data(&long, 0, long.len())?;
+        client.expect("120")?;
+        client.say("RSET", "250")?;
+        client.quit()?;
+    }
+    // What was not stopped would have been decided on by now.
+    thread::sleep(Duration::from_millis(1500));
+    let stopped = store.delivered().len() == before + 1;
+    check(stopped, "what is stopped is not delivered")
+}
+
 /// Runs it all against the server at this address, which delivers into this store.
 pub(crate) fn run(server: SocketAddr, store: &Store) -> Outcome {
     let long = message("The one that is cut", 20_000);

@@ -112,18 +112,16 @@ impl FileStore {
                 segments: running.segments.clone(),
             };
             drop(index);
-            let prepared = self.prepare_detached(&subject)?;
+            let prepared = self.prepare_detached(&subject);
             let mut index = self.lock();
-            let Some(entry) = index.current(key, generation) else {
-                self.disk.remove(&prepared);
-                return Ok(Detached::Outdated);
-            };
-            let is_open = |running: &Running| running.progress.stage() == Stage::Open;
-            if entry.running.as_ref().is_some_and(is_open) {
-                return self.own(&mut index, &subject, &prepared);
+            let running = index
+                .current(key, generation)
+                .and_then(|entry| entry.running.as_ref());
+            if running.is_some_and(|running| running.progress.stage() == Stage::Open) {
+                return self.own(&mut index, &subject, &prepared?);
             }
-            // Committed, or called back, in between.
-            self.disk.remove(&prepared);
+            // Committed, called back or claimed in between: looked at again.
+            self.give_up_detaching(prepared);
         }
     }
 
@@ -150,10 +148,11 @@ impl FileStore {
             name: message_name(key, owner, generation),
             segments: handle.segments.clone(),
         };
-        let prepared = self.prepare_detached(&subject)?;
+        let prepared = self.prepare_detached(&subject);
         let mut index = self.wait_for_decision(self.lock(), |_| Some(handle.progress.stage()));
         let detached = match handle.progress.stage() {
             Stage::Open => {
+                let prepared = prepared?;
                 let entry = index.enter(key, owner);
                 entry.generation = generation;
                 entry.running = Some(Running {
@@ -179,12 +178,18 @@ impl FileStore {
             Stage::Committed(replies) => Detached::Decided(replies),
             Stage::Committing | Stage::Withdrawn | Stage::Failed => Detached::NothingHeld,
         };
-        self.disk.remove(&prepared);
+        self.give_up_detaching(prepared);
         Ok(detached)
     }
 
+    fn give_up_detaching(&self, prepared: io::Result<PathBuf>) {
+        if let Ok(prepared) = prepared {
+            self.disk.remove(&prepared);
+        }
+    }
+
     /// Waits while a decision is just being committed or called back: neither takes long.
-    fn wait_for_decision<'a>(
+    pub(super) fn wait_for_decision<'a>(
         &'a self,
         mut index: MutexGuard<'a, Index>,
         stage: impl Fn(&mut Index) -> Option<Stage>,
