@@ -156,6 +156,12 @@ impl Audit {
                 Ok(())
             }
             _ if complete.is_some() || doubtful => Ok(()),
+            // A decision that was found running has been withdrawn since, maybe on another host.
+            Confirmation::WrongLength
+                if length != 0 && known.on(host).announced != Some(length) =>
+            {
+                Ok(())
+            }
             Confirmation::Outdated => broken(Rule::Contract, "the current claim is not confirmed"),
             Confirmation::WrongLength => broken(
                 Rule::OffsetIsDurable,
@@ -246,7 +252,10 @@ impl Audit {
             }
             Ok(_) => broken(Rule::OneCommit, "a second decision is begun"),
             Err(StoreError::Outdated)
-                if is_current && is_free && known.unclear.is_none() && known.has_all(record) =>
+                if is_current
+                    && is_free
+                    && known.unclear.is_none()
+                    && known.has_all(host, record) =>
             {
                 broken(Rule::Contract, "the current claim may not begin a decision")
             }
@@ -378,11 +387,11 @@ impl Known {
         committed.or_else(|| running.map(|running| running.record.length().get()))
     }
 
-    fn has_all(&self, record: &Record) -> bool {
-        self.hosts.values().any(|on| {
-            let content = on.content.get(&record.generation());
-            content.is_some_and(|content| content.len() as u64 == record.length().get())
-        })
+    /// Whether all content came under the claim of this record.
+    fn has_all(&self, host: usize, record: &Record) -> bool {
+        let on = self.hosts.get(&host);
+        let content = on.and_then(|on| on.content.get(&record.generation()));
+        content.is_some_and(|content| content.len() as u64 == record.length().get())
     }
 
     fn end_running(&mut self) {

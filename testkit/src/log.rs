@@ -17,9 +17,25 @@ pub(crate) struct Log(Option<Rc<RefCell<Inner>>>);
 struct Inner {
     /// FNV-1a.
     digest: u64,
-    lines: Option<VecDeque<String>>,
+    lines: Option<VecDeque<Line>>,
     /// Milliseconds of simulated time.
     now: u64,
+}
+
+#[derive(Debug)]
+struct Line {
+    now: u64,
+    who: String,
+    what: String,
+    octets: Vec<u8>,
+}
+
+impl Line {
+    fn shown(&self) -> String {
+        let Self { now, who, what, .. } = self;
+        let octets = shown(&self.octets);
+        format!("{now:>9} {who}: {what} {octets}").trim_end().into()
+    }
 }
 
 impl Default for Inner {
@@ -66,11 +82,22 @@ impl Log {
         let Some(lines) = &mut inner.lines else {
             return;
         };
-        if lines.len() == LINES {
+        let who = who.to_string();
+        match lines.back_mut() {
+            // Octets that come in pieces are one line.
+            Some(last) if what.is_empty() && last.what.is_empty() && last.who == who => {
+                last.octets.extend_from_slice(octets);
+            }
+            _ => lines.push_back(Line {
+                now,
+                who,
+                what: what.into(),
+                octets: octets.to_vec(),
+            }),
+        }
+        if lines.len() > LINES {
             lines.pop_front();
         }
-        let octets = shown(octets);
-        lines.push_back(format!("{now:>9} {who}: {what} {octets}").trim_end().into());
     }
 
     pub(crate) fn digest(&self) -> u64 {
@@ -80,7 +107,7 @@ impl Log {
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = |inner: &Rc<RefCell<Inner>>| {
             let inner = inner.borrow();
-            inner.lines.iter().flatten().cloned().collect()
+            inner.lines.iter().flatten().map(Line::shown).collect()
         };
         self.0.as_ref().map(lines).unwrap_or_default()
     }

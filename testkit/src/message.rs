@@ -60,6 +60,23 @@ impl Message {
         format!("MAIL FROM:<{}@c.example>", self.sender)
     }
 
+    /// Whether a server takes it for any recipient, sooner or later.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let wanted = |to: &String| !to.starts_with("no") && !to.starts_with("later");
+        self.recipients.iter().any(wanted)
+    }
+
+    /// Whether its content is refused by default: a bare CR or a bare LF.
+    pub(crate) fn is_faulty(&self) -> bool {
+        let octets = &self.content;
+        let bare = |at: usize| match octets[at] {
+            b'\r' => octets.get(at + 1) != Some(&b'\n'),
+            b'\n' => at == 0 || octets[at - 1] != b'\r',
+            _ => false,
+        };
+        (0..octets.len()).any(bare)
+    }
+
     /// Whether a MAIL command is that of this message.
     pub(crate) fn is_from(&self, mail: &[u8]) -> bool {
         mail.starts_with(self.mail().as_bytes())

@@ -46,11 +46,6 @@ impl Random {
         const { assert!(N > 0) };
         of[self.index(N)]
     }
-
-    /// A stream of numbers of its own.
-    pub(crate) fn split(&mut self) -> Self {
-        Self(self.next())
-    }
 }
 
 #[cfg(test)]

@@ -96,11 +96,14 @@ pub trait Store {
         verdict: &Verdict,
     ) -> Result<(), StoreError>;
 
-    /// Takes the decision back: the record is partial with all its data ([`Record::withdraw`]).
+    /// Takes the decision back: nothing was or will be delivered of it, and the record is partial
+    /// with all its data ([`Record::withdraw`]). Where the storage fails, what was held before is
+    /// held again.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Outdated`] where it is in force no more, or committed.
+    /// [`StoreError::Outdated`] where it is in force no more, or committed;
+    /// [`StoreError::Failed`] where it goes on.
     fn withdraw(&mut self, key: &TransactionKey, decision: Decision) -> Result<(), StoreError>;
 
     /// How the decision stands that a session of this generation waits for. Called again and again

@@ -59,6 +59,14 @@ pub(crate) struct Watched<S> {
     pub(crate) blows: Vec<(u64, Blow)>,
     pub(crate) crashes: u64,
     pub(crate) failures: u64,
+    /// Blows that fell, and troubles that came.
+    pub(crate) died_in_call: u64,
+    pub(crate) calls_failed: u64,
+    pub(crate) power_cuts: u64,
+    pub(crate) steps_failed: u64,
+    pub(crate) disk_full: u64,
+    /// The trouble that is, or was, to come.
+    trouble: Option<Trouble>,
     /// A call ended so that only a restart tells what it did.
     pub(crate) is_unclear: bool,
 }
@@ -74,6 +82,12 @@ impl<S: Store> Watched<S> {
             blows: Vec::new(),
             crashes: 0,
             failures: 0,
+            died_in_call: 0,
+            calls_failed: 0,
+            power_cuts: 0,
+            steps_failed: 0,
+            disk_full: 0,
+            trouble: None,
             is_unclear: false,
         }
     }
@@ -91,12 +105,14 @@ impl<S: Store> Watched<S> {
         self.calls += 1;
         let host = self.host;
         if blow == Some(Blow::Before) {
+            self.died_in_call += 1;
             self.log
                 .event(format_args!("store {host}"), name, b"(dies before)");
             return Err(StoreError::Crashed.into());
         }
         if blow == Some(Blow::Fails) && may_fail {
             self.failures += 1;
+            self.calls_failed += 1;
             self.log
                 .event(format_args!("store {host}"), name, b"(fails)");
             return Err(StoreError::Failed.into());
@@ -112,12 +128,21 @@ impl<S: Store> Watched<S> {
         };
         self.log
             .event(format_args!("store {host}"), name, said.as_bytes());
-        if let Err(StoreError::Failed | StoreError::Unclear) = answer {
-            self.failures += 1;
+        match (&answer, self.trouble) {
+            (Err(StoreError::Crashed), _) => self.power_cuts += 1,
+            (Err(StoreError::Failed | StoreError::Unclear), trouble) => {
+                self.failures += 1;
+                match trouble {
+                    Some(Trouble::Full) => self.disk_full += 1,
+                    _ => self.steps_failed += 1,
+                }
+            }
+            _ => {}
         }
         self.is_unclear |= matches!(answer, Err(StoreError::Unclear));
         watch(&mut self.audit.borrow_mut(), host, &answer)?;
         if blow == Some(Blow::After) {
+            self.died_in_call += 1;
             return Err(StoreError::Crashed.into());
         }
         Ok(answer?)
@@ -260,6 +285,7 @@ impl<S: Store> Watched<S> {
     }
 
     pub(crate) fn trouble_at(&mut self, step: u64, trouble: Trouble) {
+        self.trouble = Some(trouble);
         self.store.trouble_at(step, trouble);
     }
 

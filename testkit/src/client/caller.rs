@@ -7,7 +7,7 @@ use smtp_checkpoint::time::Timestamp;
 
 use super::library::{self, BEGINNING, Kept, Library};
 use super::simple::{Memory, Simple};
-use super::{Client, Journal, Told};
+use super::{Client, End, Journal, Told};
 use crate::message::Message;
 use crate::mutant::Mutant;
 use crate::violation::Held;
@@ -126,6 +126,19 @@ impl Caller {
         }
     }
 
+    /// What is on disk of the outcome: also of one that the process died of.
+    pub(crate) fn outcome(&self) -> Option<End> {
+        match &self.kind {
+            Kind::Library(journal, _) => match &journal.durable {
+                Kept::Open(..) => None,
+                Kept::Told(told) => Some(End::Decided(told.clone())),
+                Kept::Unknown => Some(End::Unknown),
+                Kept::Declined => Some(End::Declined),
+            },
+            Kind::Simple(_) => self.told().map(End::Decided),
+        }
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         match &self.kind {
             Kind::Simple(journal) => journal.calls,
@@ -181,6 +194,23 @@ impl Attempt {
     /// Whether it has something to say (the simple client only).
     pub(crate) fn has_output(&self) -> bool {
         matches!(&self.kind, AttemptKind::Simple(client) if client.has_output())
+    }
+
+    /// Something happens to a call of the journal, so many calls from now.
+    pub(crate) fn blow(&mut self, after: u64, blow: Blow) {
+        let (calls, blows) = match &mut self.kind {
+            AttemptKind::Simple(client) => (client.journal.calls, &mut client.journal.blows),
+            AttemptKind::Library(client) => (client.journal.calls, &mut client.journal.blows),
+        };
+        blows.push((calls + after, blow));
+    }
+
+    /// Nothing happens to the journal any more.
+    pub(crate) fn spare(&mut self) {
+        match &mut self.kind {
+            AttemptKind::Simple(client) => client.journal.blows.clear(),
+            AttemptKind::Library(client) => client.journal.blows.clear(),
+        }
     }
 
     /// The attempt is over, or its process dead.

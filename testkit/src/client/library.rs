@@ -233,10 +233,9 @@ impl Library {
         let transaction = question.transaction();
         let marks = before.sent() == Sent::Nothing && transaction.sent() > Sent::Nothing;
         let unstored = marks && self.mutant == Some(Mutant::DataBeforeMark);
-        if unstored || self.keep(Kept::Open(transaction.encode(), over)) {
-            if fits(self.session.stored(now, question))? != Answered::Taken {
-                return wrong("a stale question");
-            }
+        let kept = unstored || self.keep(Kept::Open(transaction.encode(), over));
+        if kept && fits(self.session.stored(now, question))? != Answered::Taken {
+            return wrong("a stale question");
         }
         Ok(())
     }

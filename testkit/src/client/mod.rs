@@ -8,6 +8,7 @@ mod simple;
 use smtp_checkpoint::time::Timestamp;
 
 pub(crate) use self::caller::{Attempt, Caller, Who};
+pub(crate) use self::library::BEGINNING;
 pub(crate) use self::simple::Memory;
 use crate::violation::Held;
 use crate::watched::Blow;

@@ -51,7 +51,8 @@ pub(crate) struct Offer {
 
 impl Offer {
     fn config(self) -> Held<Arc<ServerConfig>> {
-        let mut builder = ServerConfig::builder("mx.example.net");
+        // A wire of one octet at a time is slow, and no reason to close.
+        let mut builder = ServerConfig::builder("mx.example.net").data_rate(None);
         if self.lmtp {
             builder = builder.protocol(server::Protocol::Lmtp);
         }
@@ -117,7 +118,7 @@ impl<S: Store> Host<S> {
     }
 
     /// The process dies: sessions, decisions and claims are gone.
-    fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.dead = true;
         self.connections.clear();
         self.jobs.clear();
@@ -311,6 +312,11 @@ impl<S: Store> Host<S> {
             }
             _ => self.handle_or_die(id, event),
         }
+    }
+
+    /// Whether a session waits for a decision that another one began.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.connections.iter().any(|it| it.awaiting.is_some())
     }
 
     /// The earliest deadline of any session.

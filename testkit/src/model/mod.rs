@@ -112,6 +112,8 @@ struct Claimed {
     segment: Option<u64>,
     /// A write or a sync failed: nothing more is trusted under this claim.
     failed: bool,
+    /// The size of the message whose decision was found running.
+    awaits: Option<OctetOffset>,
     /// For [`Mutant::LengthAfterCut`]: an older claim that may still write.
     older: Option<Generation>,
 }
@@ -330,6 +332,7 @@ impl Store for ModelStore {
             generation,
             segment,
             failed: false,
+            awaits: found.as_ref().map(Record::length),
             older: before.filter(|_| self.breaks(Mutant::LengthAfterCut)),
         };
         self.claims.insert(key.clone(), claim);
@@ -526,13 +529,21 @@ impl Store for ModelStore {
         if !self.is_running(key, decision) {
             return Err(StoreError::Outdated);
         }
-        // Not durable yet: it need not be before a claim finds it.
-        self.sync(segment)?;
-        self.storage.step(Step::Write)?;
+        let synced = self
+            .sync(segment)
+            .and_then(|()| self.storage.step(Step::Write));
+        if synced == Err(StoreError::Crashed) {
+            return Err(StoreError::Crashed);
+        }
         if !self.breaks(Mutant::StaleVerdict) {
             self.begun.remove(&(key.clone(), decision));
         }
         self.end(key);
+        if synced.is_err() {
+            // What was held before is all there is.
+            return Ok(());
+        }
+        // Not durable yet: it need not be before a claim finds it.
         let stored = Stored {
             record: record.withdraw().encode(),
             segment,
@@ -553,12 +564,14 @@ impl Store for ModelStore {
         key: &TransactionKey,
         generation: Generation,
     ) -> Result<Standing, StoreError> {
-        self.current(key, generation)?;
+        let awaits = self.current(key, generation)?.awaits;
         let shown = self.shown(key)?;
+        let stored = self.records.get(key);
+        let stored = stored.and_then(|stored| read(&stored.record).ok());
         Ok(match shown.as_ref().map(Record::state) {
             Some(RecordState::Processing { .. }) => Standing::Running,
             Some(RecordState::Committed(completion)) => Standing::Decided(completion.clone()),
-            _ if self.records.contains_key(key) => Standing::Withdrawn,
+            _ if stored.is_some_and(|it| Some(it.length()) == awaits) => Standing::Withdrawn,
             _ => Standing::Outdated,
         })
     }

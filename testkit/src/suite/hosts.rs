@@ -49,7 +49,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 for lmtp in [false, true] {
                     self.must(
                         || format!("from host to host, {who:?}, cuts {cuts:?}, lmtp {lmtp}"),
-                        |suite, log| suite.to_and_fro(who, cuts, lmtp, log),
+                        |suite, log| suite.there_and_back(who, cuts, lmtp, log),
                     )?;
                 }
             }
@@ -59,7 +59,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
 
     /// Interrupted on one host, then on the other, and through on the first: a recipient that is
     /// accepted here and deferred there is told right.
-    fn to_and_fro(&mut self, who: Who, cuts: [usize; 2], lmtp: bool, log: &Log) -> Held {
+    fn there_and_back(&mut self, who: Who, cuts: [usize; 2], lmtp: bool, log: &Log) -> Held {
         let mut message = Message::new("m", b"S: x\r\n\r\none\r\ntwo\r\nthree\r\nfour\r\n");
         message.recipients = vec!["b@example.net".into(), "grey@example.net".into()];
         message.terse = true;

@@ -1,0 +1,181 @@
+//! What a seed decides about a run before it begins.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use smtp_checkpoint::server::Peer;
+
+use super::clock::Clock;
+use super::link::Weather;
+use crate::client::Who;
+use crate::host::Offer;
+use crate::host::manner::{Advice, Manner, ORDERS, TAKEOVERS, When};
+use crate::message::{How, Message};
+use crate::random::Random;
+
+pub(super) const SECOND: u64 = 1000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+
+/// Times and chances of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) offer: Offer,
+    pub(super) hosts: usize,
+    /// When nothing disturbs any more.
+    pub(super) calm: u64,
+    /// How many faults, other than those of connections and decisions.
+    pub(super) faults: u64,
+    /// How many connections in a hundred are lost.
+    pub(super) doomed: u64,
+    /// How many decisions in a hundred are slow, given up, never made.
+    pub(super) decisions: (u64, u64, u64),
+    pub(super) weather: Weather,
+    /// The longest a client waits before it tries again.
+    pub(super) patience: u64,
+}
+
+impl Plan {
+    pub(super) fn new(random: &mut Random, can_have_two_hosts: bool) -> Self {
+        let two = can_have_two_hosts && random.chance(60);
+        let checkpoint_every = random.pick([None, Some(1), Some(6), Some(20), Some(200)]);
+        let longest = random.pick([20 * MINUTE, HOUR, 4 * HOUR]);
+        let faults = random.pick([1, 5, 15, 40]);
+        Self {
+            offer: Offer {
+                lmtp: random.chance(30),
+                checkpoint_every,
+            },
+            hosts: if two { 2 } else { 1 },
+            calm: random.between(5 * MINUTE, longest),
+            faults: random.below(faults),
+            doomed: random.pick([0, 10, 30, 60, 90]),
+            decisions: random.pick([(0, 0, 0), (20, 10, 5), (50, 20, 20), (10, 0, 40)]),
+            weather: Weather {
+                delay: random.pick([(0, 0), (1, 20), (5, 300), (0, 3000)]),
+                split: random.pick([0, 20, 60, 95]),
+                stall: random.pick([0, 0, 2 * MINUTE, 10 * MINUTE]),
+            },
+            patience: random.pick([SECOND, 20 * SECOND, 5 * MINUTE, 40 * MINUTE]),
+        }
+    }
+}
+
+pub(super) fn clock(random: &mut Random) -> Clock {
+    Clock::new(random.between(985, 1015), random.below(HOUR))
+}
+
+pub(super) fn manner(random: &mut Random) -> Manner {
+    Manner {
+        verdict: vec![250],
+        when: When::Later,
+        advice: random.pick([Advice::Taken, Advice::Taken, Advice::Lost, Advice::Late]),
+        order: random.pick(ORDERS),
+        takeover: random.pick(TAKEOVERS),
+        grey: false,
+        stepwise: false,
+    }
+}
+
+/// Who a client is, as servers see it.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) address: String,
+    /// It may then come from anywhere.
+    pub(super) authenticated: Option<String>,
+    pub(super) tls: bool,
+}
+
+impl Identity {
+    pub(super) fn new(number: usize, random: &mut Random) -> Self {
+        Self {
+            name: format!("c{number}.example"),
+            address: format!("192.0.2.{number}"),
+            authenticated: random.chance(30).then(|| format!("user{number}")),
+            tls: random.chance(30),
+        }
+    }
+
+    /// The peer of a connection, and the address that it comes from.
+    pub(super) fn peer(&self, random: &mut Random) -> (Peer, String) {
+        let address = match self.authenticated {
+            Some(_) => format!("203.0.113.{}", random.below(200)),
+            None => self.address.clone(),
+        };
+        let authenticated = self.authenticated.clone();
+        let peer = Peer {
+            tls: self.tls,
+            authenticated: authenticated.map(Bytes::from),
+            ..Peer::at(address.as_bytes())
+        };
+        (peer, address)
+    }
+}
+
+/// A message, and who sends it: one of two clients.
+pub(super) fn message(
+    client: usize,
+    number: usize,
+    identity: &Identity,
+    plan: &Plan,
+    random: &mut Random,
+) -> (Rc<Message>, Who) {
+    let mut message = Message::new(&format!("m{client}-{number}"), &content(random));
+    message.how = random.pick([
+        How::Data,
+        How::Data,
+        How::Bdat(1),
+        How::Bdat(7),
+        How::Bdat(1000),
+    ]);
+    message.pipelining = random.chance(60);
+    message.terse = random.chance(50);
+    message.lmtp = plan.offer.lmtp;
+    // Every client has the same ones: they are told apart by who they are.
+    message.transid = format!("<{number}.msg@sim.example>");
+    message.name.clone_from(&identity.name);
+    let names = ["b", "no", "grey1", "c", "later", "d", "grey2"];
+    let count = random.between(1, 4);
+    let mut recipients: Vec<String> = Vec::new();
+    for _ in 0..count {
+        let name = format!("{}@example.net", random.pick(names));
+        if !recipients.contains(&name) {
+            recipients.push(name);
+        }
+    }
+    message.recipients = recipients;
+    let who = if random.chance(25) {
+        Who::Simple
+    } else {
+        Who::Library(random.pick([1, 3, 5, 40, 4096]))
+    };
+    (Rc::new(message), who)
+}
+
+fn content(random: &mut Random) -> Vec<u8> {
+    let lines: [&[u8]; 9] = [
+        b".\r\n",
+        b"..\r\n",
+        b"\r\n",
+        b"a\r\n",
+        b".a\r\n",
+        b"\xff\x80\r\n",
+        b"some text.\r\n",
+        b"a line that is somewhat longer than the others are\r\n",
+        b"a\r\n.\r\nb\r\n",
+    ];
+    let mut octets = Vec::new();
+    let most = random.pick([0, 3, 12, 12, 60, 200]);
+    for _ in 0..random.below(most + 1) {
+        octets.extend_from_slice(random.pick(lines));
+    }
+    if random.chance(5) {
+        // Refused for what is in it.
+        octets.extend_from_slice(random.pick([b"bare\nLF\r\nx\r\n", b"bare\rCR\r\nx\r\n"]));
+        octets.extend_from_slice(random.pick(lines));
+    } else if random.chance(30) {
+        octets.extend_from_slice(random.pick([&b"end"[..], b".", b"..", b"end."]));
+    }
+    octets
+}
