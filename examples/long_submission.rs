@@ -233,14 +233,13 @@ impl Stage {
             .in_progress("DATA processing in progress")
             .quit("example.net Service closing transmission channel")
             .rdlv(ServerSettings::new(MINTIMER)?.deta(true))
+            .dsn(true)
             .checkpoint(checkpoint == Checkpoint::Yes)
             // No more than the server of the drafts offers.
             .pipelining(false)
             .size(false)
-            .smtputf8(false)
             .enhanced_status_codes(false)
             .chunking(false)
-            .binary_mime(false)
             .build()?;
         let options = Options {
             hostname: "example.net".into(),
@@ -274,8 +273,7 @@ impl Stage {
             settings,
             ..RdlvRequest::new(MAXTIMER)
         };
-        let client = ClientConfig::builder("example.com")
-            .tls(TlsPolicy::Never)
+        let client = ClientConfig::builder("example.com", TlsPolicy::Never)
             .rdlv(request)
             .build()?;
         Ok(Self {

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, Duty, Generation, Identity, Offered, Record, Scope, Transaction,
-    TransactionKey, Transfer,
+    Claim, Confirmation, Duty, Following, Generation, Identity, Offered, Record, Scope,
+    Transaction, TransactionKey, Transfer,
 };
 use smtp_checkpoint::dsn::RecipientResult;
 use smtp_checkpoint::envelope::Envelope;
@@ -149,7 +149,10 @@ impl FileStore {
             segments: handle.segments.clone(),
         };
         let prepared = self.prepare_detached(&subject);
-        let mut index = self.wait_for_decision(self.lock(), |_| Some(handle.progress.stage()));
+        let mut index = self.wait_for_decision(self.lock(), |_| {
+            let stage = handle.progress.stage();
+            (stage == Stage::Committing).then_some(stage)
+        });
         let detached = match handle.progress.stage() {
             Stage::Open => {
                 let prepared = prepared?;
@@ -528,7 +531,7 @@ fn record_of(envelope: &Envelope, generation: Generation, length: u64) -> Option
     };
     let reply = envelope.mail_reply().cloned();
     let reply = reply.unwrap_or_else(|| standard::SENDER_OK.into());
-    let _ = transaction.claim(claim, Offered::default(), false, reply);
+    let _ = transaction.claim(claim, Offered::default(), Following::Nothing, reply);
     for recipient in envelope.recipients() {
         let _ = transaction.rcpt(recipient.line()).ok()?;
         transaction.answer_recipient(recipient.index(), recipient.reply()?.clone());
