@@ -232,6 +232,7 @@ impl Stage {
             .hello("greets example.com")
             .in_progress("DATA processing in progress")
             .quit("example.net Service closing transmission channel")
+            .dsn(true)
             .rdlv(ServerSettings::new(MINTIMER)?.deta(true))
             .dsn(true)
             .checkpoint(checkpoint == Checkpoint::Yes)

@@ -377,10 +377,13 @@ fn the_least_limits_are_taken() {
     );
     let transid = format!("<{}@b>", "a".repeat(76));
     let mail = format!(
-        "MAIL FROM:<{local}@{domain}> SIZE=99999999999999999999 BODY=8BITMIME SMTPUTF8 RET=HDRS \
+        "MAIL FROM:<{local}@{domain}> SIZE=00000000000067108864 BODY=8BITMIME SMTPUTF8 RET=HDRS \
          ENVID={} AUTH=<> TRANSID={transid}\r\n",
         "e".repeat(100)
     );
+    // The bound of 64 MiB, in as many digits as SIZE has, and one octet over it.
+    let over = mail.replace("67108864", "67108865");
+    assert_eq!(codes(&world.talk("a", over.as_bytes())), "552");
     assert_eq!(codes(&world.talk("a", mail.as_bytes())), "250");
     for _ in 0..100 {
         let rcpt = format!("RCPT TO:<{local}@{domain}>\r\n");

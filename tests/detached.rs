@@ -115,6 +115,7 @@ impl Run {
             } else {
                 Protocol::Smtp
             })
+            .dsn(true)
             .rdlv(ServerSettings::new(30).unwrap().deta(true));
         let mut world = World::new(config.build().unwrap());
         world.hold.push("verdict".into());

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Claim, Generation};
+use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{
     DataAnswer, EndOfDataAnswer, Event, MailAnswer, Peer, ServerConfig, ServerSession,
@@ -86,9 +87,10 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let config = ServerConfig::builder("mx.example.net")
-            .smtputf8(true)
-            .dsn(true)
-            .binary_mime(true)
+            .limits(Limits {
+                message_size: None,
+                ..Limits::default()
+            })
             .data_rate(None)
             .build()
             .unwrap();

@@ -189,6 +189,7 @@ fn config(setting: Setting) -> Arc<ServerConfig> {
             let config = ServerConfig::builder("mx.example.net")
                 .protocol(protocol)
                 .burl("imap")
+                .dsn(true)
                 .rdlv(settings);
             Arc::new(config.build().unwrap())
         });
@@ -868,6 +869,40 @@ fn a_final_reply_that_is_written_and_not_transmitted_is_told() {
     }
 }
 
+/// RD-10: a decision that is stopped is refused by the store, or withdrawn, before the answer to the
+/// reset may come: that answer alone says what became of it, and none is begun anew.
+#[test]
+fn a_reset_is_settled_by_its_answer() {
+    for (way, news) in [
+        (Way::Data, Op::OutdatedDecision),
+        (Way::Await, Op::OutdatedDecision),
+        (Way::Await, Op::Withdrawn),
+    ] {
+        for (answer, code) in [
+            (ResetAnswer::Aborted, 250),
+            (ResetAnswer::TooLate, 554),
+            (ResetAnswer::Outdated, 421),
+        ] {
+            let mut run = Run::connected(Setting {
+                lmtp: false,
+                record: true,
+                rdlv: true,
+                way,
+            });
+            run.prologue();
+            for op in [Op::Timer, Op::Transmitted, Op::Rset, news] {
+                run.apply(op);
+                run.check();
+            }
+            assert_eq!((run.last, run.asked), (120, usize::from(way == Way::Data)));
+            assert!(run.end_of_data.is_none(), "no decision is begun");
+            run.apply(Op::Abort(answer));
+            run.check();
+            assert_eq!(run.last, code, "{way:?} {news:?}");
+        }
+    }
+}
+
 // ---- time ----
 
 /// The message of a client that says RDLV with this time, complete.
@@ -877,6 +912,7 @@ fn waiting(settings: ServerSettings, maxtimer: u32) -> (ServerSession, Vec<EndOf
         ..Timeouts::default()
     };
     let config = ServerConfig::builder("mx.example.net")
+        .dsn(true)
         .rdlv(settings)
         .timeouts(timeouts);
     let now = Timestamp::ORIGIN;

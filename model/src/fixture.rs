@@ -64,10 +64,9 @@ pub(crate) struct Journal(Arc<[u8]>);
 impl Journal {
     pub(crate) fn first(lines: u8) -> Self {
         let mail = MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..]).unwrap();
-        let transaction = UnfinishedTransaction::builder(mail, content(lines))
+        let transaction = UnfinishedTransaction::builder(mail, content(lines), 1)
             .recipient(RcptLine::parse(RCPT).unwrap())
             .transid(TransId::parse(TRANSID).unwrap())
-            .began(1)
             .build()
             .unwrap();
         Self::of(&transaction)
@@ -167,7 +166,12 @@ pub(crate) fn claimed(seen: &Seen) -> (Transaction, MailOutcome) {
         found: seen.found.as_ref().map(|found| Box::new(found.record())),
     };
     let reply = standard::SENDER_OK.into();
-    let outcome = transaction.claim(claim, Offered::default(), seen.followed, reply);
+    let following = if seen.followed {
+        Following::Input
+    } else {
+        Following::Nothing
+    };
+    let outcome = transaction.claim(claim, Offered::default(), following, reply);
     (transaction, outcome)
 }
 

@@ -141,8 +141,11 @@ pub enum Event {
     /// what its questions asked is stale. After [`Interrupted`](Self::Interrupted), if that comes.
     /// Other final replies end a transaction without this event.
     ///
-    /// A decision on a record that is under way goes on: commit it, the client asks for the reply
-    /// on its next connection. Without a record [`Abandon`](Self::Abandon) came before.
+    /// A decision on a record that is under way, and was not stopped by [`Abort`](Self::Abort),
+    /// goes on: commit it, the client asks for the reply on its next connection. Without a record
+    /// [`Abandon`](Self::Abandon) came before, or a [`Detach`](Self::Detach) or `Abort` is open,
+    /// whose answer says what is to become of it. After DETA that is granted this does not come:
+    /// the message is the server's.
     TransactionEnded,
     /// The final reply to the end of the data was found without a question: the content was
     /// refused for a fault or its size.

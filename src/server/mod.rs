@@ -123,8 +123,8 @@
 //!                 smtp.poll_content(&mut message); // write it to the spool
 //!             }
 //!             Event::EndOfData(question) => {
-//!                 let mut accepted = question.envelope().accepted();
-//!                 assert_eq!(accepted.next().map(|rcpt| rcpt.line()), Some(&b"RCPT TO:<b@example.net>"[..]));
+//!                 let accepted = question.envelope().accepted();
+//!                 assert!(accepted.map(|rcpt| rcpt.line()).eq([b"RCPT TO:<b@example.net>"]));
 //!                 // scan, sync, and only then:
 //!                 let verdict = reply::MESSAGE_ACCEPTED.into();
 //!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;

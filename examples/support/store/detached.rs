@@ -192,7 +192,7 @@ impl FileStore {
     }
 
     /// Waits while a decision is just being committed or called back: neither takes long.
-    fn wait_for_decision<'a>(
+    pub(super) fn wait_for_decision<'a>(
         &'a self,
         mut index: MutexGuard<'a, Index>,
         stage: impl Fn(&mut Index) -> Option<Stage>,

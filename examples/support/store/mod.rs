@@ -71,11 +71,11 @@ pub use self::content::Content;
 use self::content::{Segment, are_there};
 #[allow(unused_imports)] // not every example handles every error
 pub use self::decision::{CommitError, Decision, DecisionHandle, Failures, Outdated};
-use self::decision::{Subject, completion};
+use self::decision::{Stage, Subject, completion};
 #[allow(unused_imports)]
 pub use self::detached::{Detached, Due, DueReport};
 use self::disk::{Disk, UNFINISHED};
-use self::index::{Held, Index};
+use self::index::{Entry, Held, Index};
 use self::names::{KeyHash, OwnerHash, message_name, partial_name};
 
 /// How long and how much the store keeps.
@@ -184,7 +184,7 @@ impl FileStore {
         wanted: impl FnOnce(Generation) + Send + 'static,
     ) -> Result<Claim, ClaimError> {
         let (key, owner) = (KeyHash::of(key), OwnerHash::of(owner));
-        let mut index = self.take_over(key);
+        let mut index = self.keep_what_is_decided(self.take_over(key), key)?;
         // Asked before a record is made, never of one that is there.
         if index.get(key).is_none() && self.is_full(&index, owner) {
             return Ok(Claim::Unrecorded);
@@ -234,6 +234,51 @@ impl FileStore {
             })
             .unwrap_or_else(PoisonError::into_inner);
         index
+    }
+
+    /// A decision under way is answered with the offset behind all of its data: that has to be on
+    /// the disk from then on, and to stay if the decision comes to nothing, for the offset that was
+    /// announced never decreases.
+    fn keep_what_is_decided<'a>(
+        &'a self,
+        mut index: MutexGuard<'a, Index>,
+        key: KeyHash,
+    ) -> io::Result<MutexGuard<'a, Index>> {
+        loop {
+            index = self.wait_for_decision(index, |index| {
+                let running = index.get_mut(key)?.running.as_ref()?;
+                Some(running.progress.stage())
+            });
+            let generation = index.next_generation();
+            let undecided = |entry: &Entry| {
+                let running = entry.running.as_ref()?;
+                let kept = running.segments.is_empty()
+                    || matches!(entry.held(), Held::Partial(held) if *held == running.segments);
+                let open = running.progress.stage() == Stage::Open;
+                (open && !kept).then(|| {
+                    let (record, segments) = (running.record.clone(), running.segments.clone());
+                    (record, segments, running.name.clone())
+                })
+            };
+            let Some((record, segments, name)) = index.get(key).and_then(undecided) else {
+                return Ok(index);
+            };
+            drop(index); // syncing takes its time
+            let prepared = self.sync_segments(&segments).and_then(|()| {
+                self.prepare_partial(&format!("{name}.{generation}"), &segments, &record)
+            });
+            index = self.lock();
+            let now = index.get(key).and_then(undecided);
+            match (now, prepared) {
+                (Some((now, ..)), prepared) if now == record => {
+                    self.publish_partial(&mut index, key, &prepared?, segments, &record)?;
+                    return Ok(index);
+                }
+                // Committed, called back, or its client has detached.
+                (_, Ok(prepared)) => self.disk.remove(&prepared),
+                (_, Err(_)) => {}
+            }
+        }
     }
 
     fn is_full(&self, index: &Index, owner: OwnerHash) -> bool {
