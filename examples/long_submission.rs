@@ -234,6 +234,7 @@ impl Stage {
             .quit("example.net Service closing transmission channel")
             .dsn(true)
             .rdlv(ServerSettings::new(MINTIMER)?.deta(true))
+            .dsn(true)
             .checkpoint(checkpoint == Checkpoint::Yes)
             // No more than the server of the drafts offers.
             .pipelining(false)

@@ -39,8 +39,7 @@ pub fn notification(
              boundary=\"{id}/{hostname}\"\r\n\
              \r\n\
              --{id}/{hostname}\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Transfer-Encoding: 8bit\r\n\
+             Content-Type: text/plain; charset=us-ascii\r\n\
              \r\n\
              {}\r\n\
              --{id}/{hostname}\r\n\
@@ -57,7 +56,7 @@ pub fn notification(
     Some(message)
 }
 
-/// For people.
+/// For people. ASCII only: the report may meet a relay without 8BITMIME.
 fn text(report: &Report<'_>, hostname: &str) -> String {
     let mut text = format!(
         "The message that you left with {hostname} could not be delivered to\r\n\
@@ -78,7 +77,11 @@ fn text(report: &Report<'_>, hostname: &str) -> String {
         let reason = reason.replace(char::is_control, " ");
         text.push_str(&format!("  <{address}>: {} {reason}\r\n", reply.code()));
     }
-    text
+    let ascii = |c: char| match c {
+        c if c.is_ascii() => c.to_string(),
+        c => c.escape_unicode().to_string(),
+    };
+    text.chars().map(ascii).collect()
 }
 
 /// A `date-time` of RFC 5322 §3.3, in UTC.

@@ -456,6 +456,8 @@ fn a_decision_that_was_called_back_is_nobodys_to_own() {
     let store = folder.open();
     let begun = begin(&store, Named::No, &[]).unwrap();
     assert!(store.withdraw(&begun.handle));
+    let late = store.detach_plain(&begun.handle, b"c").unwrap();
+    assert_eq!(late, Detached::NothingHeld);
     let gone = Fate::Accepted.commit(&store, begun.decision);
     assert!(matches!(gone, Err(CommitError::Withdrawn)));
     let begun = begin(&store, Named::Yes, &[]).unwrap();

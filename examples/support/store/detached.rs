@@ -149,7 +149,10 @@ impl FileStore {
             segments: handle.segments.clone(),
         };
         let prepared = self.prepare_detached(&subject);
-        let mut index = self.wait_for_decision(self.lock(), |_| Some(handle.progress.stage()));
+        let mut index = self.wait_for_decision(self.lock(), |_| {
+            let stage = handle.progress.stage();
+            (stage == Stage::Committing).then_some(stage)
+        });
         let detached = match handle.progress.stage() {
             Stage::Open => {
                 let prepared = prepared?;
