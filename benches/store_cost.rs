@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, DataOutcome, EndOutcome, Identity, Offered, Scope, Transaction, TransactionKey,
-    Transfer, Verdict,
+    Claim, DataOutcome, EndOutcome, Following, Identity, Offered, Scope, Transaction,
+    TransactionKey, Transfer, Verdict,
 };
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;
@@ -54,7 +54,12 @@ fn deliver(store: &FileStore, transid: Option<&str>, message: &Bytes) {
         None => Claim::Unrecorded,
         Some(key) => store.claim(key, b"client", |_| {}).expect("claim"),
     };
-    let _ = transaction.claim(claim, Offered::default(), false, reply::OK.into());
+    let _ = transaction.claim(
+        claim,
+        Offered::default(),
+        Following::Nothing,
+        reply::OK.into(),
+    );
     let _ = transaction.rcpt(b"RCPT TO:<b@example.net>").expect("RCPT");
     transaction.answer_recipient(0, reply::OK.into());
     let mut content = match (&key, transaction.data(Transfer::Data)) {

@@ -74,10 +74,9 @@ impl Entry {
             Ok(octets) => UnfinishedTransaction::decode(&octets)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mail = MailLine::parse(format!("MAIL FROM:<{from}>").into_bytes())?;
-                UnfinishedTransaction::builder(mail, Content::measure(&message))
+                UnfinishedTransaction::builder(mail, Content::measure(&message), unix_time())
                     .recipient(RcptLine::parse(format!("RCPT TO:<{to}>").into_bytes())?)
                     .transid(new_transid()?)
-                    .began(unix_time())
                     .build()?
             }
             Err(error) => return Err(error.into()),

@@ -34,7 +34,7 @@ use smtp_checkpoint::checkpoint::{
 };
 use smtp_checkpoint::command::{Body, Command, DomainOrLiteral, Mail, Rcpt};
 use smtp_checkpoint::dot::{DecodeStatus, DotDecoder, FaultPolicy};
-use smtp_checkpoint::line::LineReader;
+use smtp_checkpoint::line::{Following, LineReader};
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::{Reply, StaticReply, standard as reply};
 
@@ -216,10 +216,14 @@ impl Engine {
         }
         self.in_mail = true;
         // A client that sends on without waiting cannot use a 355.
-        let followed = !self.wire.input.is_empty() || self.wire.lines.is_mid_line();
+        let following = if self.wire.input.is_empty() && !self.wire.lines.is_mid_line() {
+            Following::Nothing
+        } else {
+            Following::Input
+        };
         let accepted = reply::SENDER_OK;
         let (offered, reply) = (Offered::default(), accepted.into());
-        match self.transaction.claim(claim, offered, followed, reply) {
+        match self.transaction.claim(claim, offered, following, reply) {
             MailOutcome::Fresh => self.wire.fixed(accepted),
             MailOutcome::Restart(offset) => self.wire.say(&format!("355 {}", offset.reply_text())),
             MailOutcome::SequenceError => {

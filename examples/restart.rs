@@ -278,8 +278,7 @@ impl Stage {
             attempts: most,
             ..RestartPolicy::default()
         };
-        let config = ClientConfig::builder(CLIENT)
-            .tls(TlsPolicy::Never)
+        let config = ClientConfig::builder(CLIENT, TlsPolicy::Never)
             .restart_policy(policy)
             .build()?;
         let config = Arc::new(config);
@@ -441,6 +440,7 @@ impl std::fmt::Display for Ended {
             Cut::Data(octets) => write!(f, "cut after {octets} octets of data")?,
             Cut::EndOfData => f.write_str("cut behind the end of the data")?,
             Cut::FinalReply(octets) => write!(f, "cut after {octets} octets of the last reply")?,
+            Cut::InProgress(_) | Cut::Detached => f.write_str("cut within a long decision")?,
         }
         f.write_str(if self.kills { ", killed" } else { "" })
     }

@@ -8,6 +8,11 @@
 //! Exit codes, after sysexits.h:
 //!
 //! * 0: every recipient has the message;
+//! * 3: nobody is left to be served, and the message was left with the server (`--on-120 deta`): it
+//!   is neither delivered nor failed, the server reports a failure, and it is never sent again;
+//! * 4: it was given up while the server was deciding (`--on-120 rset`), and nothing was delivered;
+//! * 5: nobody can tell any more whether it was delivered. Nothing is sent again before somebody has
+//!   looked (`--allow-doubling`);
 //! * 75: somebody is still to be served: run it again with the same journal, and the transaction
 //!   is restarted where it was interrupted;
 //! * 69: somebody was refused for good; everybody else has the message;
@@ -27,12 +32,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use smtp_checkpoint::checkpoint::{After, Cause, Outcome, Waiting};
-use smtp_checkpoint::client::{ClientConfig, Ending, TlsPolicy};
+use smtp_checkpoint::checkpoint::{After, Outcome, Waiting};
+use smtp_checkpoint::client::{ClientConfig, Ending, RdlvRequest, TlsPolicy};
 use smtp_checkpoint::command::Mailbox;
+use smtp_checkpoint::rdlv::{Choice, ClientSettings};
 
 use self::support::client_driver::Attempt;
-use self::support::courier::{Courier, Letter, Standing};
+use self::support::courier::{Courier, Letter, Patience, Standing, explain};
 use self::support::dialogue::Dialogue;
 use self::support::journal::Fate;
 use self::support::message::Message;
@@ -51,9 +57,17 @@ usage: send --to ADDR --from A --rcpt B [--rcpt C ...] --journal DIR [options] F
   --hostname NAME    the name of this client (localhost)
   --allow-doubling   go on although the message may then be delivered twice; without CHECKPOINT
                      that is what a lost reply leads to in any case, as with every other client
+  --rdlv SECONDS     ask the server to say so where its decision takes longer than this (RDLV)
+  --carry-on N       answer so many of these 120 with CONT before the next one is answered
+  --on-120 WHAT      ... with cont (wait on; the default), deta (leave the message with the server)
+                     or rset (give it up)
+  --reset-aborts     the server is known to give a message up when it answers that RSET with 250
   --trace            print the dialogue to standard error
 ";
 
+const DETACHED: u8 = 3;
+const ABORTED: u8 = 4;
+const UNKNOWN: u8 = 5;
 const TRY_AGAIN: u8 = 75;
 const REFUSED: u8 = 69;
 const BAD_INPUT: u8 = 65;
@@ -70,6 +84,9 @@ struct Arguments {
     hostname: String,
     retries: u32,
     allow_doubling: bool,
+    rdlv: Option<u32>,
+    patience: Patience,
+    reset_aborts: bool,
     trace: bool,
 }
 
@@ -123,16 +140,25 @@ fn check(arguments: &Arguments) -> Result<(Message, Arc<ClientConfig>), Box<dyn 
         let at = fault.at.get();
         return Err(format!("{file}: {:?} at octet {at} cannot be sent", fault.kind).into());
     }
-    let config = ClientConfig::builder(&arguments.hostname)
-        .tls(TlsPolicy::Never) // the example has no TLS to hand over to
-        .build()?;
-    Ok((message, Arc::new(config)))
+    // The example has no TLS to hand over to.
+    let mut config = ClientConfig::builder(&arguments.hostname, TlsPolicy::Never);
+    if let Some(seconds) = arguments.rdlv {
+        config = config.rdlv(RdlvRequest {
+            settings: ClientSettings {
+                reset_aborts: arguments.reset_aborts,
+                ..ClientSettings::new(seconds)
+            },
+            ..RdlvRequest::new(seconds)
+        });
+    }
+    Ok((message, Arc::new(config.build()?)))
 }
 
 fn run(arguments: &Arguments, courier: &mut Courier<'_>) -> Result<(), Box<dyn Error>> {
     if arguments.allow_doubling {
         courier.allow_doubling();
     }
+    courier.patience(arguments.patience);
     let addresses: Vec<SocketAddr> = arguments.to.to_socket_addrs()?.collect();
     let host = arguments.to.rsplit_once(':').map_or("", |(host, _)| host);
     // A queue would wait for half an hour and more (RFC 1123 §5.3.1.1); somebody who asks for
@@ -192,38 +218,29 @@ fn tell(attempt: &Attempt) {
     }
 }
 
-fn explain(cause: &Cause) -> String {
-    match cause {
-        Cause::Lost => "the connection was lost".into(),
-        Cause::Closed(reply) => format!("the server closed with {}", reply.code().get()),
-        Cause::TimedOut => "the server did not answer in time".into(),
-        Cause::Protocol(error) => error.to_string(),
-        Cause::Answered(stage, reply) => {
-            format!("the server said {} ({stage:?})", reply.code().get())
-        }
-        Cause::Missing(extension) => extension.to_string(),
-        cause => format!("{cause:?}"),
-    }
-}
-
 fn report(courier: &Courier<'_>) -> ExitCode {
+    let is_unknown = courier.standing() == Standing::Unknown;
     for (address, fate) in courier.fates() {
         match fate {
             Fate::Delivered(reply) => println!("{address}: delivered: {reply}"),
             Fate::Detached(reply) => println!("{address}: left with the server: {reply}"),
+            Fate::Aborted(reply) => println!("{address}: given up: {reply}"),
             Fate::Refused(reply) => println!("{address}: refused: {reply}"),
+            Fate::Pending if is_unknown => println!("{address}: not known"),
             Fate::Pending => println!("{address}: to be tried again"),
         }
     }
     match courier.standing() {
-        Standing::Delivered | Standing::Detached => ExitCode::SUCCESS,
+        Standing::Delivered => ExitCode::SUCCESS,
+        Standing::Detached => ExitCode::from(DETACHED),
+        Standing::Aborted => ExitCode::from(ABORTED),
         Standing::Refused => ExitCode::from(REFUSED),
         Standing::Pending => ExitCode::from(TRY_AGAIN),
         Standing::Unknown => {
             let cause = courier.unknown().unwrap_or_default();
             eprintln!("send: nobody can tell any more whether it was delivered ({cause});");
             eprintln!("send: ask the recipient, or send it again with --allow-doubling");
-            ExitCode::from(TRY_AGAIN)
+            ExitCode::from(UNKNOWN)
         }
     }
 }
@@ -246,13 +263,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "--rcpt" => read.letter.to.push(value()?),
             "--journal" => read.journal = value()?.into(),
             "--hostname" => read.hostname = value()?,
-            "--retries" => {
-                let value = value()?;
-                let retries = value.parse();
-                read.retries = retries.map_err(|_| format!("--retries does not take {value:?}"))?;
-            }
+            "--retries" => read.retries = number(&argument, &value()?)?,
             "--bdat" => read.letter.bdat = true,
             "--allow-doubling" => read.allow_doubling = true,
+            "--rdlv" => read.rdlv = Some(number(&argument, &value()?)?),
+            "--carry-on" => read.patience.carry_on = number(&argument, &value()?)?,
+            "--on-120" => read.patience.then = choice(&value()?)?,
+            "--reset-aborts" => read.reset_aborts = true,
             "--trace" => read.trace = true,
             "--help" | "-h" => return Ok(None),
             option if option.starts_with("--") => return Err(format!("unknown option {option}")),
@@ -272,4 +289,18 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
         }
     }
     Ok(Some(read))
+}
+
+fn number(name: &str, value: &str) -> Result<u32, String> {
+    let number = value.parse();
+    number.map_err(|_| format!("{name} does not take {value:?}"))
+}
+
+fn choice(value: &str) -> Result<Choice, String> {
+    match value {
+        "cont" => Ok(Choice::CarryOn),
+        "deta" => Ok(Choice::Detach),
+        "rset" => Ok(Choice::Abort),
+        _ => Err(format!("--on-120 does not take {value:?}")),
+    }
 }

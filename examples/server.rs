@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It takes mail for every address at `example.net` and puts it into `DIR/delivered`, one `.eml`
-//! with its `.envelope` for each message. `support/service.rs` shows what each event of a session
+//! with its `.envelope` for each message. Failure notifications that it owes are put into `DIR/dsn`.
+//! `support/service.rs` shows what each event of a session
 //! means for the store, `support/store` what has to be durable when, and `support/driver.rs` how a
 //! session is driven on a blocking socket.
 
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::ServerSettings;
 use smtp_checkpoint::server::ServerConfig;
 
 use self::support::service::{Options, Service};
@@ -35,13 +37,19 @@ usage: server --listen ADDR --store DIR [options]
   --hostname NAME            the name in the greeting (localhost)
   --checkpoint-every OCTETS  octets after which a growing transaction is stored (1048576)
   --decide-millis N          how long the decision on a message takes (0)
+  --refuse                   refuse every message (554)
+  --reject ADDRESS           the delivery to this recipient fails; once for each
+  --rdlv SECONDS             offer RDLV with this mintimer
+  --deta                     offer DETA too
+  --detached-limit N         messages that a client may have left here at a time (4)
   --trace                    print the dialogues to standard error
 ";
 
 /// The largest message taken.
 const MESSAGE_SIZE: u64 = 1 << 30;
 
-/// How often the store is swept of what has been kept for too long.
+/// How often the store is swept of what has been kept for too long, and what could not be done for
+/// the messages left here is tried again.
 const SWEEP: Duration = Duration::from_secs(600);
 
 /// How long a shutdown waits. Longer than the sessions wait for their decisions.
@@ -50,8 +58,10 @@ const SHUTDOWN: Duration = Duration::from_secs(40);
 struct Arguments {
     listen: SocketAddr,
     store: PathBuf,
-    hostname: String,
     checkpoint_every: u64,
+    rdlv: Option<u32>,
+    deta: bool,
+    settings: Settings,
     options: Options,
 }
 
@@ -77,14 +87,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let config = ServerConfig::builder(&arguments.hostname)
+    let mut config = ServerConfig::builder(&arguments.options.hostname)
+        // Messages end in this store as they came, with their parameters: nothing is handed on.
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
         .checkpoint_every(arguments.checkpoint_every)
         .limits(Limits {
             message_size: Some(MESSAGE_SIZE),
             ..Limits::default()
-        })
-        .build()?;
-    let store = FileStore::open(&arguments.store, Settings::default())
+        });
+    if let Some(mintimer) = arguments.rdlv {
+        config = config.rdlv(ServerSettings::new(mintimer)?.deta(arguments.deta));
+    }
+    let config = config.build()?;
+    let store = FileStore::open(&arguments.store, arguments.settings)
         .map_err(|error| format!("{}: {error}", arguments.store.display()))?;
     let service = Service::new(config, store, arguments.options);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -101,6 +118,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         move || {
             loop {
                 service.store().expire(SystemTime::now());
+                service.see_to_duties();
                 thread::sleep(SWEEP);
             }
         }
@@ -136,7 +154,8 @@ fn accept(listener: &TcpListener, service: &Arc<Service>) {
 /// Reads the command line; `None` where only the usage is asked for.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let (mut listen, mut store) = (None, None);
-    let mut hostname = String::from("localhost");
+    let (mut rdlv, mut deta) = (None, false);
+    let mut settings = Settings::default();
     let mut checkpoint_every = 1 << 20;
     let mut options = Options::default();
     while let Some(argument) = arguments.next() {
@@ -147,21 +166,31 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
         match argument.as_str() {
             "--listen" => listen = Some(read(&argument, &value()?)?),
             "--store" => store = Some(PathBuf::from(value()?)),
-            "--hostname" => hostname = value()?,
+            "--hostname" => options.hostname = value()?,
             "--checkpoint-every" => checkpoint_every = read(&argument, &value()?)?,
             "--decide-millis" => {
                 options.decision = Duration::from_millis(read(&argument, &value()?)?);
             }
+            "--refuse" => options.rules.refuse = true,
+            "--reject" => options.rules.reject.push(value()?),
+            "--rdlv" => rdlv = Some(read(&argument, &value()?)?),
+            "--deta" => deta = true,
+            "--detached-limit" => settings.detached.per_sender = read(&argument, &value()?)?,
             "--trace" => options.trace = true,
             "--help" | "-h" => return Ok(None),
             unknown => return Err(format!("unknown argument {unknown}")),
         }
     }
+    if deta && rdlv.is_none() {
+        return Err("--deta needs --rdlv".into());
+    }
     Ok(Some(Arguments {
         listen: listen.ok_or("--listen is missing")?,
         store: store.ok_or("--store is missing")?,
-        hostname,
         checkpoint_every,
+        rdlv,
+        deta,
+        settings,
         options,
     }))
 }

@@ -86,7 +86,7 @@ async fn serve(
 ) -> Outcome<Ending> {
     let origin = Instant::now();
     let now = || Timestamp::from_origin(origin.elapsed());
-    let peer = Peer::at(from.ip().to_string().as_bytes());
+    let peer = Peer::from(from.ip());
     let mut smtp = ServerSession::new(Arc::clone(&server.config), peer, now());
     let (answer, mut answers) = mpsc::channel(8);
     let (mut reader, mut writer) = io.split();
@@ -148,9 +148,8 @@ async fn serve(
                     let decision = match question.key().zip(question.record()) {
                         Some((key, record)) => server.store.begin(key, record),
                         None => {
-                            let envelope = smtp.transaction().envelope();
                             let content = std::mem::take(&mut spool);
-                            Ok(server.store.begin_unrecorded(envelope, content))
+                            Ok(server.store.begin_unrecorded(question.envelope(), content))
                         }
                     };
                     let Ok(decision) = decision else {

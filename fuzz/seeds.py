@@ -191,6 +191,12 @@ def server():
     seed("server", "starttls-injection", hello + b"STARTTLS\r\nEHLO x\r\n", [2, 0])
     seed("server", "auth", hello + b"AUTH LOGIN\r\nYQ==\r\n*\r\nAUTH PLAIN\r\n!\r\n", [2, 5, 5])
     seed("server", "asked", hello + plain + b"XFOO\r\nVRFY a\r\n" + rcpt + b"DATA\r\n.\r\n", [48])
+    long = (hello + mail + rcpt + b"RDLV maxtimer=5\r\nDATA\r\nx\r\n.\r\nCONT\r\nDETA\r\n" + cut
+            + hello + mail + b"RDLV maxtimer=5\r\nDATA\r\n.\r\nCONT\r\nRSET\r\n" + plain + rcpt
+            + b"RDLV maxtimer=5\r\nBDAT 1 LAST\r\nxRSET\r\nDETA\r\n" + quit)
+    # Time passes (6), questions stay open (6) and are answered (5), lines come one by one.
+    for number, turns in enumerate(([0, 30, 6], [6, 6, 0, 25], [20, 6, 3, 5, 0], [22, 9, 6, 4])):
+        seed("server", f"rdlv-{number}", long, [0] + turns * 24)
     seed("server", "refused", hello + plain * 2 + rcpt + b"DATA\r\n.\r\n", [0, 5, 0, 0, 6, 1, 0])
 
 

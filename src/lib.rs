@@ -55,6 +55,7 @@ pub mod error;
 pub mod limits;
 pub mod protocol;
 mod syntax;
+mod text;
 pub mod time;
 // Layer 1
 pub mod command;

@@ -26,6 +26,15 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr_iter, memchr3};
 use thiserror::Error;
 
+/// Whether octets of the client's stand behind the command that is being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Following {
+    /// None.
+    Nothing,
+    /// Some, be it part of a line: its client does not wait for the reply.
+    Input,
+}
+
 /// What is wrong with a line that was read to its CRLF and skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum LineError {

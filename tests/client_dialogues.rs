@@ -316,7 +316,7 @@ fn a_loaded_data_mark_is_a_restart() {
 #[test]
 fn plain_smtp_is_one_group_with_pipelining_and_reports_every_recipient() {
     let message = b"one\r\n.two\r\nthree";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .recipient(rcpt("e@f"))
@@ -629,7 +629,7 @@ fn cut_short(message: &[u8]) -> UnfinishedTransaction {
 #[test]
 fn bdat_in_chunks_and_its_restart_at_any_octet() {
     let message = b"0123456789\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
         .bdat()
@@ -703,7 +703,7 @@ fn bdat_in_chunks_and_its_restart_at_any_octet() {
 #[test]
 fn lmtp_tells_each_final_reply_as_it_comes() {
     let message = b"one\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .lmtp()
@@ -735,7 +735,7 @@ fn lmtp_tells_each_final_reply_as_it_comes() {
 #[test]
 fn lmtp_has_a_reply_for_each_accepted_recipient() {
     let message = b"one\r\n";
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"))
         .recipient(rcpt("e@f"))
@@ -992,11 +992,14 @@ fn plain_smtp_that_lost_its_reply_is_unknown() {
 fn parameters_that_are_not_offered_are_left_out_or_needed() {
     let message = b"one\r\n";
     let mail = &b"MAIL FROM:<a@b> RET=HDRS ENVID=x BODY=8BITMIME"[..];
-    let transaction =
-        UnfinishedTransaction::builder(MailLine::parse(mail).unwrap(), Content::measure(message))
-            .recipient(RcptLine::parse(&b"RCPT TO:<c@d> NOTIFY=NEVER"[..]).unwrap())
-            .build()
-            .unwrap();
+    let transaction = UnfinishedTransaction::builder(
+        MailLine::parse(mail).unwrap(),
+        Content::measure(message),
+        0,
+    )
+    .recipient(RcptLine::parse(&b"RCPT TO:<c@d> NOTIFY=NEVER"[..]).unwrap())
+    .build()
+    .unwrap();
     let mut scene = Scene::new(message);
     scene.greet("");
     assert!(matches!(
@@ -1040,7 +1043,7 @@ fn content_that_does_not_fit_never_ends_the_message() {
         (b"onetw", UsageError::ContentMismatch),
     ] {
         for bdat in [false, true] {
-            let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(message))
+            let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
                 .recipient(rcpt("mrose@dbc.mtview.ca.us"));
             if bdat {
                 builder = builder.bdat();
@@ -1191,7 +1194,7 @@ fn a_crash_after_plain_smtp_sent_it_all_is_no_restart() {
 #[test]
 fn an_early_no_to_a_chunk_is_noticed() {
     let message = vec![b'x'; 100];
-    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(&message))
+    let transaction = UnfinishedTransaction::builder(ned(), Content::measure(&message), 0)
         .recipient(rcpt("a@b"))
         .bdat()
         .build()
@@ -1254,7 +1257,7 @@ fn by_url(octets: u64) -> UnfinishedTransaction {
         octets,
         ..Content::measure(b"")
     };
-    UnfinishedTransaction::builder(ned(), content)
+    UnfinishedTransaction::builder(ned(), content, 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
         .burl("imap://handset@host.example.com/outbox;uid=32")
@@ -1332,7 +1335,7 @@ fn burl_needs_the_extension_and_a_url() {
         "next address"
     );
     for url in ["", "a b", "imap://h/\r\nRSET"] {
-        let transaction = UnfinishedTransaction::builder(ned(), Content::measure(b""))
+        let transaction = UnfinishedTransaction::builder(ned(), Content::measure(b""), 0)
             .recipient(rcpt("a@b"))
             .burl(url)
             .build();

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Content, Outcome, Sent, UnfinishedTransaction};
 use smtp_checkpoint::client::{
     ClientConfig, ClientSession, Ending, Event, NoRdlv, Protocol, RdlvRequest, TlsOutcome,
+    TlsPolicy,
 };
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::rdlv::{Choice, DetachOffer, Policy, Then};
@@ -82,7 +83,7 @@ const REPLIES: &[&str] = &[
 
 fn transaction(random: &mut Random) -> UnfinishedTransaction {
     let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
-    let mut builder = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE))
+    let mut builder = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE), 0)
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .recipient(RcptLine::parse(&b"RCPT TO:<e@f>"[..]).unwrap())
         .transid(TransId::parse(b"<x@y>").unwrap());
@@ -113,7 +114,7 @@ fn request(random: &mut Random) -> Option<RdlvRequest> {
 /// One session; what it makes of the transaction, and whether it was delivered.
 fn session(random: &mut Random, transaction: &UnfinishedTransaction) -> Option<Outcome> {
     let chunk = 1 + random.below(50);
-    let config = ClientConfig::builder("c.example").chunk_size(chunk);
+    let config = ClientConfig::builder("c.example", TlsPolicy::IfOffered).chunk_size(chunk);
     let request = request(random);
     let mut smtp = ClientSession::new(Arc::new(config.build().unwrap()), NOW);
     let (mut now, mut at, mut outcome, mut wire) = (NOW, 0, None, Vec::new());
@@ -305,7 +306,8 @@ fn endless_lines_and_replies_take_no_memory() {
         &b"2222222222222222222222222222222222222222222222222222222222222222"[..],
         b"250-x\r\n",
     ] {
-        let config = ClientConfig::builder("c.example").protocol(Protocol::Smtp);
+        let config =
+            ClientConfig::builder("c.example", TlsPolicy::IfOffered).protocol(Protocol::Smtp);
         let mut smtp = ClientSession::new(Arc::new(config.build().unwrap()), NOW);
         for _ in 0..100_000 {
             smtp.handle_input(NOW, &mut Bytes::from_static(piece));

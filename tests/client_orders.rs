@@ -290,7 +290,7 @@ impl Twin {
 }
 
 fn transaction(setting: Setting) -> UnfinishedTransaction {
-    let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(MESSAGE))
+    let mut builder = UnfinishedTransaction::builder(ned(), Content::measure(MESSAGE), 0)
         .recipient(rcpt("a@b"))
         .recipient(rcpt("c@d"));
     if setting.transid {

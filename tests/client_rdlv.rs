@@ -61,11 +61,15 @@ fn example_net(scene: &mut Scene, deta: bool) -> &mut Scene {
 fn example(from: &str, to: &str) -> smtp_checkpoint::checkpoint::UnfinishedTransactionBuilder {
     let mail = MailLine::parse(format!("MAIL FROM:{from}").into_bytes()).unwrap();
     let rcpt = RcptLine::parse(format!("RCPT TO:{to}").into_bytes()).unwrap();
-    UnfinishedTransaction::builder(mail, Content::measure(MESSAGE)).recipient(rcpt)
+    UnfinishedTransaction::builder(mail, Content::measure(MESSAGE), 0).recipient(rcpt)
 }
 
 fn example_scene(request: RdlvRequest) -> Scene {
-    let config = smtp_checkpoint::client::ClientConfig::builder("example.com").rdlv(request);
+    let config = smtp_checkpoint::client::ClientConfig::builder(
+        "example.com",
+        smtp_checkpoint::client::TlsPolicy::IfOffered,
+    )
+    .rdlv(request);
     Scene::with(config, MESSAGE)
 }
 
@@ -291,7 +295,7 @@ fn submitted(request: RdlvRequest, transaction: &UnfinishedTransaction) -> Scene
 
 fn bdat(transid: bool) -> UnfinishedTransaction {
     let mut builder =
-        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE))
+        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE), 0)
             .recipient(client_scene::rcpt("mrose@dbc.mtview.ca.us"))
             .bdat();
     if transid {
@@ -1050,7 +1054,7 @@ fn where_detaching_is_possible() {
 fn notify_is_added_where_none_was_named() {
     let rcpt = |line: &str| RcptLine::parse(line.as_bytes().to_vec()).unwrap();
     let transaction =
-        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE))
+        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE), 0)
             .recipient(rcpt("RCPT TO:<a@b>"))
             .recipient(rcpt("RCPT TO:<c@d> NOTIFY=NEVER"))
             .recipient(rcpt("RCPT TO:<e@f> ORCPT=rfc822;g@h"))
@@ -1318,7 +1322,7 @@ fn a_policy_drives_a_whole_transaction() {
 #[test]
 fn lmtp_has_a_120_only_before_the_first_final_reply() {
     let transaction =
-        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE))
+        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE), 0)
             .recipient(client_scene::rcpt("a@b"))
             .recipient(client_scene::rcpt("c@d"))
             .recipient(client_scene::rcpt("e@f"))
@@ -1392,7 +1396,7 @@ fn lmtp_520() {
         scene
     };
     let builder = || {
-        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE))
+        UnfinishedTransaction::builder(client_scene::ned(), Content::measure(MESSAGE), 0)
             .recipient(client_scene::rcpt("a@b"))
             .recipient(client_scene::rcpt("c@d"))
             .lmtp()

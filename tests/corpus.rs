@@ -30,7 +30,11 @@ fn connected(config: ServerConfigBuilder) -> World {
 }
 
 fn config() -> ServerConfigBuilder {
-    ServerConfig::builder("mx.example.net").starttls(true)
+    ServerConfig::builder("mx.example.net")
+        .starttls(true)
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
 }
 
 /// Sends whole or octet by octet.

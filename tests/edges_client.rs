@@ -42,11 +42,11 @@ fn play(kind: Kind, replies: &[&str]) -> Seen {
         Kind::Lmtp => Protocol::Lmtp,
         Kind::Plain | Kind::TransId => Protocol::Smtp,
     };
-    let config = ClientConfig::builder("c.example").tls(TlsPolicy::Never);
+    let config = ClientConfig::builder("c.example", TlsPolicy::Never);
     let config = config.protocol(protocol).build().unwrap();
     let mail = MailLine::parse(&b"MAIL FROM:<a@b.example>"[..]).unwrap();
     let rcpt = |line: &'static [u8]| RcptLine::parse(line).unwrap();
-    let transaction = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE))
+    let transaction = UnfinishedTransaction::builder(mail, Content::measure(MESSAGE), 0)
         .recipient(rcpt(b"RCPT TO:<c@d.example>"))
         .recipient(rcpt(b"RCPT TO:<e@f.example>"));
     let transaction = match kind {

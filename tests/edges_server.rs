@@ -13,6 +13,9 @@ use support::{World, reply};
 
 fn builder() -> ServerConfigBuilder {
     ServerConfig::builder("mx.example.net")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
 }
 
 fn session(config: ServerConfigBuilder) -> World {

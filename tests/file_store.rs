@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, DataOutcome, EndOutcome, Generation, Identity, MailOutcome, Offered,
-    RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
+    Claim, Confirmation, DataOutcome, EndOutcome, Following, Generation, Identity, MailOutcome,
+    Offered, RcptOutcome, Record, Scope, Transaction, TransactionKey, Transfer, Verdict,
 };
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;
@@ -118,7 +118,7 @@ impl<'a> Attempt<'a> {
         let mut transaction = Transaction::default();
         transaction.begin(MAIL, Some(key.clone())).unwrap();
         let ok = reply::OK.into();
-        let fresh = match transaction.claim(claim, Offered::default(), false, ok) {
+        let fresh = match transaction.claim(claim, Offered::default(), Following::Nothing, ok) {
             MailOutcome::Fresh => true,
             MailOutcome::Restart(_) => false,
             MailOutcome::SequenceError => panic!("the same MAIL"),
@@ -366,8 +366,8 @@ fn a_decision_is_withdrawn_or_committed_never_both() {
     let mut early = Attempt::begin(&store, "<1@c.example>").unwrap();
     early.send(MESSAGE.len()).unwrap();
     let decision = early.decide().unwrap();
-    let withdrawal = decision.withdrawal();
-    assert!(store.withdraw(&withdrawal));
+    let handle = decision.handle();
+    assert!(store.withdraw(&handle));
     let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
     let refused = store.commit(decision, &verdict);
     assert!(matches!(refused, Err(CommitError::Withdrawn)));
@@ -379,9 +379,9 @@ fn a_decision_is_withdrawn_or_committed_never_both() {
     let late = Attempt::begin(&store, "<1@c.example>").unwrap();
     assert_eq!(late.offset(), MESSAGE.len());
     let decision = late.decide().unwrap();
-    let withdrawal = decision.withdrawal();
+    let handle = decision.handle();
     store.commit(decision, &verdict).unwrap();
-    assert!(!store.withdraw(&withdrawal));
+    assert!(!store.withdraw(&handle));
     assert_eq!(folder.messages(), [MESSAGE]);
 }
 
@@ -600,10 +600,10 @@ fn a_commit_is_as_dear_with_a_record_as_without() {
     let mut attempt = Attempt::begin(&store, "<1@c.example>").unwrap();
     attempt.send(MESSAGE.len()).unwrap();
     let envelope = attempt.transaction.envelope().clone();
-    assert_eq!((disk.syncs(), disk.writes()), (5, 1), "5 to open the store");
+    assert_eq!((disk.syncs(), disk.writes()), (6, 1), "6 to open the store");
     store.commit(attempt.decide().unwrap(), &verdict).unwrap();
     // Content and envelope, and the directory of each.
-    assert_eq!((disk.syncs(), disk.writes()), (9, 2));
+    assert_eq!((disk.syncs(), disk.writes()), (10, 2));
 
     let mut content = store.plain_content();
     let octets = [Bytes::from_static(MESSAGE)];
@@ -611,7 +611,7 @@ fn a_commit_is_as_dear_with_a_record_as_without() {
     store.append(&mut content, start, &octets).unwrap();
     let decision = store.begin_plain_decision(&envelope, content);
     store.commit(decision, &verdict).unwrap();
-    assert_eq!((disk.syncs(), disk.writes()), (13, 4));
+    assert_eq!((disk.syncs(), disk.writes()), (14, 4));
 }
 
 #[test]

@@ -86,6 +86,9 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let config = ServerConfig::builder("mx.example.net")
+            .smtputf8(true)
+            .dsn(true)
+            .binary_mime(true)
             .data_rate(None)
             .build()
             .unwrap();

@@ -8,15 +8,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Claim, Completion, Generation, Record, Verdict};
+use smtp_checkpoint::ehlo::EhloBuildError;
+use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::rdlv::{Decision, DetachAnswer, ResetAnswer, ServerSettings};
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{
     AbandonAnswer, AbandonQuestion, AbortQuestion, Answered, AwaitAnswer, AwaitQuestion,
-    BurlAnswer, BurlQuestion, DataAnswer, DetachQuestion, EndOfDataAnswer, EndOfDataQuestion,
-    Ending, Event, MailAnswer, Peer, Protocol, ServerConfig, ServerSession,
+    BurlAnswer, BurlQuestion, ConfigError, DataAnswer, DetachQuestion, EndOfDataAnswer,
+    EndOfDataQuestion, Ending, Event, MailAnswer, Peer, Protocol, ServerConfig, ServerSession,
+    Timeouts,
 };
 use smtp_checkpoint::time::Timestamp;
 
@@ -831,6 +835,250 @@ fn every_interleaving_behind_a_120() {
             ] {
                 assert!(seen.iter().any(|seen| seen == end), "{setting:?}: {end}");
             }
+        }
+    }
+}
+
+/// HD-05, RD-09: CONT and the end of the input behind a DETA that is refused: the reply is written,
+/// and cannot be transmitted any more.
+#[test]
+fn a_final_reply_that_is_written_and_not_transmitted_is_told() {
+    let setting = Setting {
+        lmtp: false,
+        record: true,
+        rdlv: true,
+        way: Way::Data,
+    };
+    let refused = Op::Detach(DetachAnswer::OverLimit);
+    let held = [Op::Timer, Op::Transmitted, Op::Accept];
+    for script in [
+        &[&held[..], &[Op::Deta, Op::Cont, Op::Eof, refused]].concat()[..],
+        &[&held[..], &[Op::Cont, Op::Eof]].concat(),
+        // without any 120
+        &[Op::Accept, Op::Eof],
+    ] {
+        let mut run = Run::connected(setting);
+        run.prologue();
+        for op in script {
+            run.apply(*op);
+            run.check();
+        }
+        assert_eq!(run.finished, Some(Ending::Lost));
+        assert_eq!(run.ends, [End::Undelivered], "{script:?}");
+    }
+}
+
+// ---- time ----
+
+/// The message of a client that says RDLV with this time, complete.
+fn waiting(settings: ServerSettings, maxtimer: u32) -> (ServerSession, Vec<EndOfDataQuestion>) {
+    let timeouts = Timeouts {
+        long_decision: Duration::MAX,
+        ..Timeouts::default()
+    };
+    let config = ServerConfig::builder("mx.example.net")
+        .rdlv(settings)
+        .timeouts(timeouts);
+    let now = Timestamp::ORIGIN;
+    let config = Arc::new(config.build().unwrap());
+    let mut smtp = ServerSession::new(config, Peer::default(), now);
+    let rdlv = format!("RDLV maxtimer={maxtimer}\r\n");
+    let mut questions = Vec::new();
+    for group in [
+        "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@x.example>\r\n",
+        &rdlv,
+        "DATA\r\n",
+        "line\r\n.\r\n",
+    ] {
+        smtp.handle_input(now, &mut Bytes::copy_from_slice(group.as_bytes()));
+        while let Some(event) = smtp.poll_event() {
+            match event {
+                Event::Mail(question) => {
+                    let accept = MailAnswer::accept(Claim::Unrecorded);
+                    smtp.answer_mail(now, question, accept).unwrap();
+                }
+                Event::Rcpt(question) => {
+                    let reply = standard::RECIPIENT_OK;
+                    smtp.answer_rcpt(now, question, reply).unwrap();
+                }
+                Event::Content => {
+                    smtp.poll_content(&mut Vec::new());
+                }
+                Event::EndOfData(question) => questions.push(question),
+                _ => {}
+            }
+        }
+    }
+    let octets = smtp.take_output().unwrap().len();
+    smtp.transmitted(now, octets).unwrap();
+    assert_eq!(questions.len(), 1);
+    (smtp, questions)
+}
+
+/// RD-06, RD-09: the 120 comes at its time and not a nanosecond earlier, from the end of the data and
+/// from CONT; the client is gone maxtimer and the margin after it was transmitted.
+#[test]
+fn timers_at_one_second_at_mintimer_and_at_the_longest() {
+    const LONGEST: u32 = 2_147_483_647;
+    let at = |millis: u64| Timestamp::from_origin(Duration::from_millis(millis));
+    for (mintimer, maxtimer) in [
+        (1, 1),
+        (1, 14),
+        (30, 30),
+        (30, 31),
+        (1, LONGEST),
+        (LONGEST, LONGEST),
+    ] {
+        let (mut smtp, _questions) = waiting(ServerSettings::new(mintimer).unwrap(), maxtimer);
+        let millis = u64::from(maxtimer) * 1000;
+        let margin = 7000.min(millis / 2);
+        let due = millis - margin;
+        let mut began = 0;
+        for round in 0..3 {
+            let due = began + due;
+            assert_eq!(smtp.poll_timeout(), Some(at(due)), "{maxtimer}, {round}");
+            let early =
+                Timestamp::from_origin(Duration::from_millis(due) - Duration::from_nanos(1));
+            smtp.handle_timeout(early);
+            assert!(smtp.poll_event().is_none());
+            assert_eq!(smtp.output(), b"");
+            smtp.handle_timeout(at(due));
+            assert!(smtp.poll_event().is_none());
+            assert_eq!(smtp.output(), b"120 Still in progress\r\n");
+            // Not a second one, though time passes.
+            smtp.handle_timeout(at(due + 1));
+            assert_eq!(smtp.output().len(), 23);
+            // It takes a while to be transmitted; the time of the client is counted from there.
+            let transmitted = due + millis / 3;
+            smtp.transmitted(at(transmitted), 23).unwrap();
+            assert_eq!(
+                smtp.poll_timeout(),
+                Some(at(transmitted + millis + margin)),
+                "{maxtimer}, {round}"
+            );
+            began = transmitted + millis;
+            smtp.handle_input(at(began), &mut Bytes::from_static(b"CONT\r\n"));
+            assert!(smtp.poll_event().is_none());
+            assert_eq!(smtp.output(), b"");
+        }
+        smtp.handle_timeout(at(began + due));
+        smtp.transmitted(at(began + due), 23).unwrap();
+        smtp.handle_timeout(at(began + due + millis + margin));
+        let told: Vec<_> = std::iter::from_fn(|| smtp.poll_event()).collect();
+        assert!(matches!(
+            told[..],
+            [
+                Event::PeerFault(PeerError::TimedOut),
+                Event::Abandon(_),
+                Event::TransactionEnded,
+                Event::Finished(Ending::Silent)
+            ]
+        ));
+        assert_eq!(smtp.output(), b"");
+    }
+}
+
+/// RD-06: no 120 between 354 and the end of the data, however long it takes: every second of a day.
+#[test]
+fn no_120_while_the_data_comes() {
+    let settings = ServerSettings::new(1).unwrap();
+    let config = ServerConfig::builder("mx.example.net")
+        .rdlv(settings)
+        .data_rate(None);
+    let mut now = Timestamp::ORIGIN;
+    let config = Arc::new(config.build().unwrap());
+    let mut smtp = ServerSession::new(config, Peer::default(), now);
+    let mut written = Vec::new();
+    let mut turn = |smtp: &mut ServerSession, now, octets: &'static [u8]| {
+        smtp.handle_input(now, &mut Bytes::from_static(octets));
+        while let Some(event) = smtp.poll_event() {
+            match event {
+                Event::Mail(question) => {
+                    let accept = MailAnswer::accept(Claim::Unrecorded);
+                    smtp.answer_mail(now, question, accept).unwrap();
+                }
+                Event::Rcpt(question) => {
+                    let reply = standard::RECIPIENT_OK;
+                    smtp.answer_rcpt(now, question, reply).unwrap();
+                }
+                Event::Content => {
+                    smtp.poll_content(&mut Vec::new());
+                }
+                _ => {}
+            }
+        }
+        if let Some(octets) = smtp.take_output() {
+            smtp.transmitted(now, octets.len()).unwrap();
+            written.extend(octets);
+        }
+        String::from_utf8(written.clone()).unwrap()
+    };
+    turn(
+        &mut smtp,
+        now,
+        b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n",
+    );
+    turn(
+        &mut smtp,
+        now,
+        b"RCPT TO:<b@x.example>\r\nRDLV maxtimer=1\r\n",
+    );
+    let before = turn(&mut smtp, now, b"DATA\r\n");
+    assert!(before.ends_with("354 Start mail input; end with <CRLF>.<CRLF>\r\n"));
+    for _ in 0..24 * 60 * 60 {
+        now = now + Duration::from_secs(1);
+        smtp.handle_timeout(now);
+        assert_eq!(turn(&mut smtp, now, b"x"), before);
+    }
+    assert_eq!(turn(&mut smtp, now, b"\r\n.\r\n"), before);
+    smtp.handle_timeout(now + Duration::from_millis(499));
+    assert_eq!(turn(&mut smtp, now, b""), before);
+    smtp.handle_timeout(now + Duration::from_millis(500));
+    let after = turn(&mut smtp, now, b"");
+    assert_eq!(
+        after.strip_prefix(&before),
+        Some("120 Still in progress\r\n")
+    );
+}
+
+/// DE-01: whoever offers DETA offers RDLV, of which it is a setting, and DSN.
+#[test]
+fn deta_without_dsn_does_not_build() {
+    let rdlv = ServerSettings::new(30).unwrap();
+    let build = |settings, dsn| {
+        let config = ServerConfig::builder("mx.example.net")
+            .rdlv(settings)
+            .dsn(dsn);
+        config.build().map(drop)
+    };
+    assert_eq!(build(rdlv.deta(true), true), Ok(()));
+    assert_eq!(
+        build(rdlv.deta(true), false),
+        Err(ConfigError::DetaWithoutDsn)
+    );
+    assert_eq!(build(rdlv, false), Ok(()));
+    // nor is it to be had by the back door
+    let keyword = ServerConfig::builder("mx.example.net").keyword("DETA", "");
+    let error = keyword.build().map(drop).unwrap_err();
+    assert_eq!(error, ConfigError::Ehlo(EhloBuildError::DetaAlone));
+}
+
+/// The texts can be set, and not so that a reply becomes two.
+#[test]
+fn texts_of_replies() {
+    let rdlv = ServerSettings::new(30).unwrap();
+    for text in ["fine", "2.5.0 fine"] {
+        let config = ServerConfig::builder("mx").rdlv(rdlv).rdlv_accepted(text);
+        assert!(config.build().is_ok());
+    }
+    for text in ["a\r\n250 b", "a\nb", "a\0"] {
+        let config = || ServerConfig::builder("mx").rdlv(rdlv);
+        for config in [
+            config().rdlv_accepted(text),
+            config().in_progress(text),
+            config().cannot_delay(text),
+        ] {
+            assert_eq!(config.build().err(), Some(ConfigError::Text), "{text:?}");
         }
     }
 }

@@ -17,7 +17,11 @@ const RECORDED: &[u8] = b"MAIL FROM:<a@c.example> TRANSID=<1@c>\r\n";
 const RCPT: &[u8] = b"RCPT TO:<b@x.example>\r\n";
 
 fn builder() -> ServerConfigBuilder {
-    ServerConfig::builder("mx.example.net").burl("imap")
+    ServerConfig::builder("mx.example.net")
+        .burl("imap")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
 }
 
 fn session(config: ServerConfigBuilder) -> World {

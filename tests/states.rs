@@ -27,6 +27,9 @@ use support::{Question, World, reply};
 
 fn builder() -> ServerConfigBuilder {
     ServerConfig::builder("mx.example.net")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
         .starttls(true)
         .auth(["PLAIN"])
         .auth_in_clear(true)
@@ -1146,7 +1149,7 @@ fn a_chunk_received_before_the_355_is_drained_in_any_order_of_draining() {
 #[test]
 fn a_lost_discard_is_told_again_when_the_length_is_wrong() {
     use smtp_checkpoint::checkpoint::{
-        Confirmation, DataOutcome, Identity, MailOutcome, Offered, Scope, Transaction,
+        Confirmation, DataOutcome, Following, Identity, MailOutcome, Offered, Scope, Transaction,
         TransactionKey, Transfer,
     };
     let identity = Identity::Authenticated(b"tim");
@@ -1163,7 +1166,12 @@ fn a_lost_discard_is_told_again_when_the_length_is_wrong() {
         transaction.begin(mail, Some(key.clone())).unwrap();
         let generation = Generation(generation);
         let claim = Claim::Claimed { generation, found };
-        let outcome = transaction.claim(claim, Offered::default(), false, reply("250 OK"));
+        let outcome = transaction.claim(
+            claim,
+            Offered::default(),
+            Following::Nothing,
+            reply("250 OK"),
+        );
         assert_eq!(outcome, MailOutcome::Fresh);
         assert!(transaction.rcpt(b"RCPT TO:<b@x.example>").is_ok());
         let discard = transaction.answer_recipient(0, reply("250 OK"));

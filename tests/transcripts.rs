@@ -62,8 +62,22 @@ dialogues! {
     crash_before_any_record
     crash_while_deciding
     decision_deadline
+    deta_abort
+    deta_accepted
+    deta_again
+    deta_crash
+    deta_decision_first
     deta_detached_submit
+    deta_lmtp
+    deta_lost
+    deta_not_owed
     deta_pipelined_submit
+    deta_refused
+    deta_restart
+    deta_restart_lost
+    deta_restart_waits
+    deta_transient
+    deta_unrecorded
     dots_across_restart
     dsn
     empty_message
@@ -72,15 +86,32 @@ dialogues! {
     fenced_at_commit
     fenced_at_data
     half_close
+    hello_refused
     helo
     idle_commands
     lmtp
     pipelined_mail_is_fresh
     pipelined_rcpt_order
     pipelining
+    rdlv_abort
+    rdlv_abort_fenced
+    rdlv_bdat
+    rdlv_burl_content
+    rdlv_cannot
+    rdlv_client_gone
+    rdlv_decision_deadline
+    rdlv_held
+    rdlv_hello
+    rdlv_late_reset_with_250
+    rdlv_lmtp
     rdlv_long_submit
+    rdlv_pipelined
     rdlv_remote_submit
+    rdlv_request
+    rdlv_shorter
+    rdlv_shutdown
     rdlv_unsupported_verb
+    rdlv_upload
     restart_other_mail
     restart_recipients
     restart_then_reset

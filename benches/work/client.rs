@@ -22,13 +22,13 @@ pub struct Client {
 
 impl Client {
     pub fn new(content: Vec<u8>) -> Self {
-        let config = ClientConfig::builder("client.example.com").tls(TlsPolicy::Never);
+        let config = ClientConfig::builder("client.example.com", TlsPolicy::Never);
         // The session writes TRANSID and SIZE itself, as the server offers them.
         let mail = MailLine::parse(Bytes::from_static(MAIL)).unwrap();
         let mail = mail.with_size(None).with_transid(None).unwrap();
         let transid = TransId::parse(b"<20250314.0001@client.example.com>").unwrap();
         let rcpt = RcptLine::parse(Bytes::from_static(RCPT)).unwrap();
-        let transaction = UnfinishedTransaction::builder(mail, Content::measure(&content));
+        let transaction = UnfinishedTransaction::builder(mail, Content::measure(&content), 0);
         let replies = [
             &b"220 mx.example.net ready\r\n"[..],
             EHLO,

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Outcome, Server, UnfinishedTransaction};
 use smtp_checkpoint::client::{
-    ClientConfig, ClientSession, Connection, Ending, Event, RecipientVerdict, SendError,
+    ChoiceError, ChoiceQuestion, ClientConfig, ClientSession, Connection, Ending, Event,
+    RecipientVerdict, SendError,
 };
+use smtp_checkpoint::rdlv::Choice;
 use smtp_checkpoint::reply::Reply;
 use smtp_checkpoint::time::Timestamp;
 
@@ -44,6 +46,11 @@ pub trait Delivery {
     ///
     /// As for [`store`](Self::store).
     fn done(&mut self, outcome: &Outcome, recipients: &Recipients) -> io::Result<()>;
+
+    /// The server is still deciding on the message: what to do. Somebody who has to be asked
+    /// first is asked on another thread, and the answer brought here; [`ChoiceQuestion::until`]
+    /// says how long there is.
+    fn still_deciding(&mut self, question: &ChoiceQuestion) -> Choice;
 
     /// Octets as they are written (`C`) and read (`S`), for a trace.
     fn saw(&mut self, _side: char, _octets: &[u8]) {}
@@ -127,6 +134,10 @@ pub fn attempt(
                         smtp.abandon(now());
                     }
                 },
+                Event::StillDeciding(question) => {
+                    let choice = delivery.still_deciding(&question);
+                    choose(&mut smtp, now(), question, choice)?;
+                }
                 Event::StopContent => source = Source::default(),
                 Event::Done(outcome) => {
                     delivery.done(&outcome, &recipients)?;
@@ -191,6 +202,20 @@ pub fn attempt(
             Err(_) => smtp.handle_eof(now()),
         }
     }
+}
+
+/// Answers a 120. Where DETA is not possible, the client waits on.
+fn choose(
+    smtp: &mut ClientSession,
+    now: Timestamp,
+    question: ChoiceQuestion,
+    choice: Choice,
+) -> io::Result<()> {
+    let chosen = match smtp.choose(now, question, choice) {
+        Err(ChoiceError::NoDetach(question)) => smtp.choose(now, question, Choice::CarryOn),
+        chosen => chosen,
+    };
+    chosen.map(drop).map_err(io::Error::other)
 }
 
 /// The loop above is out of step with the session: never seen.

@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use smtp_checkpoint::checkpoint::{
     Address, Cause, ClientScope, NextStep, Outcome, Reconnect, Server, Stage, UnfinishedTransaction,
 };
-use smtp_checkpoint::client::{ClientConfig, Ending, RecipientVerdict};
+use smtp_checkpoint::client::{ChoiceQuestion, ClientConfig, Ending, RecipientVerdict};
 use smtp_checkpoint::command::{Body, ForwardPath, MailLine, Mailbox, RcptLine, ReversePath};
+use smtp_checkpoint::rdlv::Choice;
 use smtp_checkpoint::reply::{Reply, Severity};
 use smtp_checkpoint::transid::TransId;
 
@@ -36,6 +37,25 @@ pub struct Letter {
     pub bdat: bool,
 }
 
+/// What is said to a server that is still deciding (120).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// So many of them are answered CONT in an attempt.
+    pub carry_on: u32,
+    /// The next one is answered so.
+    pub then: Choice,
+}
+
+impl Default for Patience {
+    /// For as long as it takes.
+    fn default() -> Self {
+        Self {
+            carry_on: 0,
+            then: Choice::CarryOn,
+        }
+    }
+}
+
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -43,6 +63,8 @@ pub enum Standing {
     Delivered,
     /// Nobody is left to be served, and somebody's is with a server that reports a failure.
     Detached,
+    /// Nobody is left to be served, and it was given up for somebody.
+    Aborted,
     /// Somebody will never have it, and nobody is left who may.
     Refused,
     /// Somebody is still to be served.
@@ -58,6 +80,8 @@ pub struct Courier<'m> {
     config: Arc<ClientConfig>,
     /// Go on although somebody may get the message twice.
     allow_doubling: bool,
+    patience: Patience,
+    carried_on: u32,
     trace: Option<Dialogue<'m>>,
 }
 
@@ -88,12 +112,19 @@ impl<'m> Courier<'m> {
             entry,
             config,
             allow_doubling: false,
+            patience: Patience::default(),
+            carried_on: 0,
             trace: None,
         })
     }
 
     pub fn allow_doubling(&mut self) {
         self.allow_doubling = true;
+    }
+
+    /// What is said to a server that is still deciding. The configuration asks for RDLV.
+    pub fn patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Writes down the dialogue of the next attempt.
@@ -115,6 +146,7 @@ impl<'m> Courier<'m> {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let refused = |fate: &Fate| matches!(fate, Fate::Refused(_));
+        let aborted = |fate: &Fate| matches!(fate, Fate::Aborted(_));
         let detached = |fate: &Fate| matches!(fate, Fate::Detached(_));
         if self.entry.unknown.is_some() {
             Standing::Unknown
@@ -122,6 +154,8 @@ impl<'m> Courier<'m> {
             Standing::Pending
         } else if self.entry.fates.iter().any(refused) {
             Standing::Refused
+        } else if self.entry.fates.iter().any(aborted) {
+            Standing::Aborted
         } else if self.entry.fates.iter().any(detached) {
             Standing::Detached
         } else {
@@ -191,9 +225,8 @@ impl<'m> Courier<'m> {
         File::open("/dev/urandom")?.read_exact(&mut random)?;
         let transid = TransId::from_random(random, self.config.name().as_bytes())?;
         let content = self.message.content().clone();
-        let mut transaction = UnfinishedTransaction::builder(mail.build()?, content)
-            .transid(transid)
-            .began(unix_time());
+        let mut transaction =
+            UnfinishedTransaction::builder(mail.build()?, content, unix_time()).transid(transid);
         for to in to {
             transaction = transaction.recipient(RcptLine::builder(to).build()?);
         }
@@ -228,6 +261,7 @@ impl<'m> Courier<'m> {
                 },
             })
             .collect();
+        self.carried_on = 0;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
         for index in Reconnect::new(transaction).order(&candidates) {
             let Some(address) = addresses.get(index) else {
@@ -309,23 +343,35 @@ impl Delivery for Courier<'_> {
                 self.entry.transaction = Some((**transaction).clone());
             }
             Outcome::StartOver { .. } => self.entry.transaction = None,
-            // As every MTA does it: better twice than not at all (RFC 1047).
+            // As every MTA does it: better twice than not at all (RFC 1047). But not what the
+            // client has wanted stopped.
             Outcome::Unknown { cause, .. }
-                if !is_given_up(cause) && self.entry.transaction.as_ref().is_some_and(is_plain) =>
+                if self.entry.transaction.as_ref().is_some_and(is_plain) && !was_aborted(cause) =>
             {
                 self.entry.transaction = None;
             }
             // What was stored before the data stays: it knows the most.
-            Outcome::Unknown { cause, .. } => self.entry.unknown = Some(format!("{cause:?}")),
+            Outcome::Unknown { cause, .. } => self.entry.unknown = Some(explain(cause)),
             Outcome::Detached { reply } => {
                 self.settle(recipients, Some(Fate::Detached(one_line(reply))));
             }
-            // Given up for good, as was wished.
+            // For good, as was wished.
             Outcome::Aborted { reply } => {
-                self.settle(recipients, Some(Fate::Refused(one_line(reply))));
+                self.settle(recipients, Some(Fate::Aborted(one_line(reply))));
             }
         }
         self.entry.store()
+    }
+
+    fn still_deciding(&mut self, question: &ChoiceQuestion) -> Choice {
+        if self.carried_on < self.patience.carry_on {
+            self.carried_on += 1;
+            return Choice::CarryOn;
+        }
+        match self.patience.then {
+            Choice::Detach if !question.can_detach() => Choice::CarryOn,
+            choice => choice,
+        }
     }
 
     fn saw(&mut self, side: char, octets: &[u8]) {
@@ -342,8 +388,26 @@ fn is_plain(transaction: &UnfinishedTransaction) -> bool {
     transaction.used().is_some_and(|used| !used.transid)
 }
 
-/// Whether RSET in answer to a 120 came before: somebody wants the message not to be delivered.
-fn is_given_up(cause: &Cause) -> bool {
+/// Why an attempt ended, for people.
+#[must_use]
+pub fn explain(cause: &Cause) -> String {
+    match cause {
+        Cause::Lost => "the connection was lost".into(),
+        Cause::Closed(reply) => format!("the server closed with {}", reply.code().get()),
+        Cause::TimedOut => "the server did not answer in time".into(),
+        Cause::Protocol(error) => error.to_string(),
+        Cause::Answered(stage, reply) => {
+            format!("the server said {} ({stage:?})", reply.code().get())
+        }
+        Cause::Missing(extension) => extension.to_string(),
+        Cause::DetachUnanswered => "the server did not answer DETA".into(),
+        Cause::AbortUnanswered => "the server did not answer RSET".into(),
+        cause => format!("{cause:?}"),
+    }
+}
+
+/// Whether the client has said RSET to a server that was deciding.
+fn was_aborted(cause: &Cause) -> bool {
     matches!(
         cause,
         Cause::AbortUnanswered | Cause::Answered(Stage::Reset, _)
@@ -353,7 +417,7 @@ fn is_given_up(cause: &Cause) -> bool {
 fn is_broken(attempt: &Attempt) -> bool {
     !matches!(
         attempt.ending,
-        Ending::Quit | Ending::Rejected | Ending::Closed
+        Ending::Quit | Ending::Rejected | Ending::Closed | Ending::Detached
     )
 }
 

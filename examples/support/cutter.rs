@@ -22,13 +22,18 @@ pub enum Cut {
     EndOfData,
     /// Of the reply to the end of the data.
     FinalReply(u64),
+    /// Right behind the 120 with this number: what the client answers does not pass.
+    InProgress(u32),
+    /// Before the reply to DETA.
+    Detached,
 }
 
 /// One connection and what is known about it.
 pub struct Wire<'w> {
     pub dialogue: Dialogue<'w>,
     cut: Cut,
-    /// Called when the cut comes, before anybody can notice.
+    /// Called when the cut comes, before anybody can notice: nothing passes any more, and the
+    /// sockets are closed when it returns.
     at_cut: Option<Box<dyn FnOnce() + Send + 'w>>,
     /// Told how far the message is.
     progress: Box<dyn FnMut(u64) + Send + 'w>,
@@ -113,10 +118,17 @@ impl<'w> Wire<'w> {
                 self.final_reply += passed as u64;
                 passed
             }
+            Cut::Detached if self.dialogue.is_leaving() => {
+                self.is_cut = true;
+                0
+            }
             _ => octets.len(),
         };
         self.server += passed as u64;
         self.dialogue.server(&octets[..passed]);
+        if let Cut::InProgress(number) = self.cut {
+            self.is_cut |= self.dialogue.interims() >= number;
+        }
         passed
     }
 

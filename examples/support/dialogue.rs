@@ -26,6 +26,10 @@ pub struct Dialogue<'s> {
     unanswered: u64,
     begun: bool,
     ended: bool,
+    /// Replies 120.
+    interims: u32,
+    /// DETA has passed.
+    leaving: bool,
 }
 
 enum Mode {
@@ -49,6 +53,8 @@ impl<'s> Dialogue<'s> {
             unanswered: 0,
             begun: false,
             ended: false,
+            interims: 0,
+            leaving: false,
         }
     }
 
@@ -80,6 +86,18 @@ impl<'s> Dialogue<'s> {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// How often the server has said that it is still deciding.
+    #[must_use]
+    pub fn interims(&self) -> u32 {
+        self.interims
+    }
+
+    /// Whether the client has said DETA.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// Octets from the client.
@@ -134,6 +152,7 @@ impl<'s> Dialogue<'s> {
                     self.mode = Mode::Data(DotDecoder::starting_at(start));
                     self.begun = true;
                 }
+                (Some(b"120 "), _) => self.interims += 1,
                 (Some(b"355 "), Some(text)) => {
                     self.start = OctetOffset::from_reply_text(text).map_or(0, OctetOffset::get);
                 }
@@ -161,6 +180,7 @@ impl<'s> Dialogue<'s> {
         let line = std::mem::take(&mut self.command);
         let text = String::from_utf8_lossy(&line).to_ascii_uppercase();
         let mut words = text.split_ascii_whitespace();
+        self.leaving |= text.trim_end() == "DETA";
         if words.next() == Some("BDAT") {
             let left = words.next().and_then(|size| size.parse().ok()).unwrap_or(0);
             let last = words.next() == Some("LAST");

@@ -102,6 +102,7 @@ impl Connection {
         let mut smtp = ServerSession::new(config, peer, now());
         let mut input = Bytes::new();
         let mut asked = false;
+        let mut ended = false;
         loop {
             smtp.handle_input(now(), &mut input);
             while let Some(event) = smtp.poll_event() {
@@ -128,13 +129,21 @@ impl Connection {
                     handler.saw('C', &octets);
                     input = octets;
                 }
-                Some(Message::EndOfInput) => smtp.handle_eof(now()),
-                Some(Message::Broken) => smtp.handle_disconnect(now()),
+                Some(Message::EndOfInput) => {
+                    ended = true;
+                    smtp.handle_eof(now());
+                }
+                Some(Message::Broken) => {
+                    ended = true;
+                    smtp.handle_disconnect(now());
+                }
                 Some(Message::Call(call)) => call(&mut smtp, now()),
                 None => smtp.handle_timeout(now()),
             }
         }
-        close(&stream, &want, &messages);
+        if !ended {
+            close(&stream, &want, &messages);
+        }
         drop(want);
         let _ = reading.join();
         Ok(())

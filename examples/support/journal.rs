@@ -7,6 +7,9 @@
 //! transaction 0153...
 //! ```
 //!
+//! The others are `detached` (left with the server by DETA) and `aborted` (given up), which are as
+//! final as these; `unknown` stands for all recipients without a line.
+//!
 //! Recipients are counted from zero, in the order of the command line. Those without a line are
 //! still to be served; `transaction` is the one under way for them. A file appears whole or not at
 //! all (written aside, synced, renamed, its directory synced), and stays when everybody is served:
@@ -34,6 +37,9 @@ pub enum Fate {
     /// The message was left with the server (DETA), which reports a failure. It is never sent
     /// again. With the reply that says so.
     Detached(String),
+    /// The message was given up while the server was deciding on it, and nothing was delivered. It
+    /// is never sent again. With the reply that says so.
+    Aborted(String),
     /// Will not get it. With the reply that says so.
     Refused(String),
 }
@@ -107,6 +113,7 @@ impl Entry {
                 Fate::Pending => Ok(()),
                 Fate::Delivered(reply) => writeln!(text, "delivered {index} {reply}"),
                 Fate::Detached(reply) => writeln!(text, "detached {index} {reply}"),
+                Fate::Aborted(reply) => writeln!(text, "aborted {index} {reply}"),
                 Fate::Refused(reply) => writeln!(text, "refused {index} {reply}"),
             };
         }
@@ -131,12 +138,13 @@ impl Entry {
         for line in lines {
             let (verb, rest) = line.split_once(' ')?;
             match verb {
-                "delivered" | "detached" | "refused" => {
+                "delivered" | "detached" | "aborted" | "refused" => {
                     let (index, reply) = rest.split_once(' ')?;
                     let fate = self.fates.get_mut(index.parse::<usize>().ok()?)?;
                     *fate = match verb {
                         "delivered" => Fate::Delivered(reply.into()),
                         "detached" => Fate::Detached(reply.into()),
+                        "aborted" => Fate::Aborted(reply.into()),
                         _ => Fate::Refused(reply.into()),
                     };
                 }

@@ -1,7 +1,8 @@
 //! What the examples share.
 //!
-//! For servers a store of plain files ([`store`]), the mail system that uses it ([`service`]), and
-//! the loop that drives a server session on a blocking socket ([`driver`]). For clients the same
+//! For servers a store of plain files ([`store`]), the mail system that uses it ([`service`]), what
+//! it decides ([`ruling`]) and how it reports failures ([`report`]), and the loop that drives a
+//! server session on a blocking socket ([`driver`]). For clients the same
 //! three: a journal ([`journal`]), what is done with it ([`courier`]), and the loop
 //! ([`client_driver`]). Between them, to see what they do, a connection that can be cut
 //! ([`cutter`]).
@@ -17,5 +18,7 @@ pub mod driver;
 pub mod journal;
 pub mod message;
 pub mod progress;
+pub mod report;
+pub mod ruling;
 pub mod service;
 pub mod store;

@@ -7,18 +7,25 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use smtp_checkpoint::checkpoint::{Claim, Generation, Record, TransactionKey, Verdict};
+use smtp_checkpoint::checkpoint::{Claim, Generation, Record, TransactionKey};
 use smtp_checkpoint::command::{ForwardPath, Rcpt};
-use smtp_checkpoint::reply::{EnhancedCode, ReplyCode, StaticReply, standard as reply};
+use smtp_checkpoint::dsn::RecipientResult;
+use smtp_checkpoint::envelope::Envelope;
+use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer};
+use smtp_checkpoint::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard as reply};
 use smtp_checkpoint::server::{
-    AbandonAnswer, AbandonQuestion, AwaitQuestion, ClaimToConfirm, DataAnswer, DataQuestion,
-    EndOfDataAnswer, EndOfDataQuestion, Event, MailAnswer, MailQuestion, Peer, RcptQuestion,
-    ServerConfig, ServerSession,
+    AbandonAnswer, AbandonQuestion, AbortQuestion, AwaitQuestion, ClaimToConfirm, DataAnswer,
+    DataQuestion, DetachQuestion, EndOfDataAnswer, EndOfDataQuestion, Event, MailAnswer,
+    MailQuestion, Peer, RcptQuestion, ServerConfig, ServerSession,
 };
 use smtp_checkpoint::time::Timestamp;
 
 use super::driver::{Connection, Handler, SessionHandle};
-use super::store::{CommitError, Content, Decision, FileStore, Withdrawal};
+use super::report;
+use super::ruling::{Rules, fixed};
+use super::store::{
+    CommitError, Content, Decision, DecisionHandle, Detached, Due, DueReport, FileStore,
+};
 
 /// What all connections share.
 pub struct Service {
@@ -30,12 +37,27 @@ pub struct Service {
 }
 
 /// What is different from example to example.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
+    /// The name in the failure notifications.
+    pub hostname: String,
     /// How long a decision takes: stands for a virus scanner, or a slow next hop.
     pub decision: Duration,
+    /// What it comes to.
+    pub rules: Rules,
     /// Print the dialogue to standard error.
     pub trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".into(),
+            decision: Duration::ZERO,
+            rules: Rules::default(),
+            trace: false,
+        }
+    }
 }
 
 /// What is going on.
@@ -48,15 +70,18 @@ struct Work {
 }
 
 impl Service {
+    /// Takes over a store, and what is due for the messages that were left to it.
     #[must_use]
     pub fn new(config: ServerConfig, store: FileStore, options: Options) -> Arc<Self> {
-        Arc::new(Self {
+        let service = Arc::new(Self {
             config: Arc::new(config),
             store,
             options,
             work: Mutex::default(),
             idle: Condvar::new(),
-        })
+        });
+        service.see_to_duties();
+        service
     }
 
     #[must_use]
@@ -135,9 +160,15 @@ impl Service {
             // Here a mail system would read the message (`FileStore::read_message`) and make up
             // its mind.
             thread::sleep(service.options.decision);
-            let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
-            let answer = match service.store.commit(decision, &verdict) {
-                Ok(()) => EndOfDataAnswer::Decided(verdict),
+            let Options {
+                rules, hostname, ..
+            } = &service.options;
+            let ruling = rules.decide(decision.envelope(), hostname);
+            let store = &service.store;
+            let committed = store.commit_partly(decision, &ruling.verdict, &ruling.failures);
+            let is_committed = committed.is_ok();
+            let answer = match committed {
+                Ok(()) => EndOfDataAnswer::Decided(ruling.verdict),
                 Err(error) => {
                     if !matches!(error, CommitError::Withdrawn) {
                         eprintln!("not committed: {error}");
@@ -146,9 +177,38 @@ impl Service {
                 }
             };
             finish(answer);
+            // A store that fails is tried again later, not at once.
+            if is_committed {
+                service.see_to_duties();
+            }
             service.work().decisions -= 1;
             service.idle.notify_all();
         });
+    }
+
+    /// Does what is due for messages that their clients have left to this server: decides on those
+    /// that nobody decides on, and reports failures. To be called when a session has let go of its
+    /// key, when a decision is committed, at the start, and now and then where the store may have
+    /// failed.
+    pub fn see_to_duties(self: &Arc<Self>) {
+        for key in self.store.due() {
+            match self.store.take_due(key) {
+                Ok(None) => {} // a session holds the key, or a decision runs
+                Ok(Some(Due::Decide(decision))) => self.decide(decision, drop),
+                Ok(Some(Due::Report(due))) => self.report(&due),
+                Err(error) => eprintln!("a message that was left to this server: {error}"),
+            }
+        }
+    }
+
+    fn report(&self, due: &DueReport) {
+        let hostname = &self.options.hostname;
+        let notification = report::notification(due.envelope(), due.results(), hostname);
+        if let Some(notification) = notification {
+            if let Err(error) = self.store.report(due, &notification) {
+                eprintln!("a failure is not reported yet: {error}");
+            }
+        }
     }
 }
 
@@ -161,7 +221,7 @@ struct Mail {
     owner: String,
     claim: Option<(TransactionKey, Generation)>,
     content: Option<Content>,
-    decision: Option<Withdrawal>,
+    decision: Option<DecisionHandle>,
 }
 
 impl Handler for Mail {
@@ -178,8 +238,15 @@ impl Handler for Mail {
                 }
             }
             Event::EndOfData(question) => self.end_of_data(smtp, now, question),
-            Event::AwaitDecision(question) => self.await_decision(smtp, now, question),
+            Event::AwaitDecision(question) => self.await_decision(question),
             Event::Abandon(question) => self.abandon(smtp, now, question),
+            Event::Abort(question) => self.abort(smtp, now, question),
+            Event::Detach(question) => self.detach(smtp, now, question),
+            Event::TakenBack { key, generation } => {
+                if let Err(error) = self.service.store.take_back(&key, generation) {
+                    self.log(&error); // reported although the client knows it: better than not
+                }
+            }
             Event::Interrupted { record, .. } => {
                 if let Err(error) = self.store_partial(&record) {
                     self.log(&error);
@@ -190,7 +257,8 @@ impl Handler for Mail {
             Event::TransactionEnded | Event::ContentRefused(_) | Event::Finished(_) => {
                 self.let_go();
             }
-            // Not asked for by the configuration, or only worth a log.
+            // Not asked for by the configuration, or only worth a log: so is a reply that could not
+            // be given (`ReplyUndelivered`), for the message stands, or its refusal.
             _ => {}
         }
     }
@@ -292,7 +360,7 @@ impl Mail {
             let _ = smtp.answer_end_of_data(now, question, EndOfDataAnswer::Outdated);
             return;
         };
-        self.decision = Some(decision.withdrawal());
+        self.decision = Some(decision.handle());
         let session = self.session.clone();
         self.service.decide(decision, move |answer| {
             session.call(move |smtp, now| {
@@ -301,17 +369,12 @@ impl Mail {
         });
     }
 
-    fn await_decision(
-        &mut self,
-        smtp: &mut ServerSession,
-        _now: Timestamp,
-        question: AwaitQuestion,
-    ) {
+    fn await_decision(&mut self, question: AwaitQuestion) {
         // What stands in the store is all there is: this session has nothing of its own.
         self.content = None;
         let session = self.session.clone();
         let key = question.key().clone();
-        let generation = smtp.transaction().generation().unwrap_or_default();
+        let generation = question.generation();
         let store = &self.service.store;
         store.await_decision(&key, generation, move |answer| {
             session.call(move |smtp, now| {
@@ -333,6 +396,62 @@ impl Mail {
         let _ = smtp.answer_abandon(now, question, answer);
     }
 
+    /// The client wants the message stopped.
+    fn abort(&mut self, smtp: &mut ServerSession, now: Timestamp, question: AbortQuestion) {
+        let store = &self.service.store;
+        let answer = match (question.key(), question.generation(), &self.decision) {
+            (Some(key), Some(generation), _) => store.abort(key, generation),
+            (_, _, Some(decision)) if store.withdraw(decision) => ResetAnswer::Aborted,
+            _ => ResetAnswer::TooLate,
+        };
+        let _ = smtp.answer_abort(now, question, answer);
+    }
+
+    /// The client wants to hang up, and the message to go on.
+    fn detach(&mut self, smtp: &mut ServerSession, now: Timestamp, question: DetachQuestion) {
+        let store = &self.service.store;
+        let detached = match (question.key(), question.generation(), &self.decision) {
+            (Some(key), Some(generation), _) => store.detach(key, generation),
+            (_, _, Some(decision)) => store.detach_plain(decision, self.owner.as_bytes()),
+            _ => Ok(Detached::NothingHeld),
+        };
+        let envelope = smtp.transaction().envelope();
+        let answer = match (detached, question.held()) {
+            (Ok(Detached::Owned), _) => DetachAnswer::Owned,
+            (Ok(Detached::OverLimit), _) => DetachAnswer::OverLimit,
+            (Ok(Detached::Outdated), _) => DetachAnswer::Outdated,
+            (Ok(Detached::Decided(replies)), _) => self.leave(envelope, &replies),
+            // The content was refused for what it is, or the store had failed: nothing is kept of
+            // that but the reply.
+            (Ok(Detached::NothingHeld), Some(replies)) => self.leave(envelope, replies),
+            (Ok(Detached::NothingHeld), None) => DetachAnswer::Failed,
+            (Err(error), _) => {
+                self.log(&error);
+                DetachAnswer::Failed
+            }
+        };
+        let _ = smtp.answer_detach(now, question, answer);
+    }
+
+    /// The client will never hear these final replies, of which there is no record: a failure is
+    /// reported now.
+    fn leave(&self, envelope: &Envelope, replies: &[Reply]) -> DetachAnswer {
+        let Ok(results) = RecipientResult::from_replies(envelope, replies) else {
+            return DetachAnswer::Failed;
+        };
+        let hostname = &self.service.options.hostname;
+        let Some(notification) = report::notification(envelope, &results, hostname) else {
+            return DetachAnswer::Owned;
+        };
+        match self.service.store.report_plain(&notification) {
+            Ok(()) => DetachAnswer::Owned,
+            Err(error) => {
+                self.log(&error);
+                DetachAnswer::Failed
+            }
+        }
+    }
+
     /// The transaction is over for this session.
     fn let_go(&mut self) {
         let store = &self.service.store;
@@ -341,6 +460,7 @@ impl Mail {
         }
         if let Some((key, generation)) = self.claim.take() {
             store.release(&key, generation);
+            self.service.see_to_duties();
         }
         self.decision = None;
     }
@@ -379,14 +499,11 @@ fn is_known(rcpt: &Rcpt<'_>) -> bool {
     }
 }
 
-const NO_SUCH_MAILBOX: StaticReply = match StaticReply::new(
+const NO_SUCH_MAILBOX: StaticReply = fixed(
     ReplyCode::MAILBOX_UNAVAILABLE,
     EnhancedCode::new(5, 1, 1),
     "No such mailbox here",
-) {
-    Ok(reply) => reply,
-    Err(_) => panic!("caught when this is compiled"),
-};
+);
 
 /// Prints a few lines of what was read or written at once.
 fn trace(number: u64, side: char, octets: &[u8]) {

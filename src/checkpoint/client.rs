@@ -7,15 +7,21 @@
 //!
 //! ```
 //! use smtp_checkpoint::checkpoint::{Content, UnfinishedTransaction};
-//! use smtp_checkpoint::command::{MailLine, RcptLine};
+//! use smtp_checkpoint::command::{Mailbox, MailLine, RcptLine};
 //! use smtp_checkpoint::transid::TransId;
 //!
 //! let message = b"Subject: ping\r\n\r\npong\r\n";
-//! let mail = MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..])?;
-//! let transaction = UnfinishedTransaction::builder(mail, Content::measure(message))
-//!     .recipient(RcptLine::parse(&b"RCPT TO:<mrose@dbc.mtview.ca.us>"[..])?)
-//!     .transid(TransId::parse(b"<12345@claremont.edu>")?)
-//!     .began(1_190_000_000)
+//! // Addresses as a configuration or a user gives them; what is none is an error here.
+//! let from = Mailbox::parse(b"ned@ymir.claremont.edu")?;
+//! let to = Mailbox::parse(b"mrose@dbc.mtview.ca.us")?;
+//! let mut mail = MailLine::builder(from.into()); // or of `ReversePath::Null`
+//! if !(from.is_ascii() && to.is_ascii()) {
+//!     mail = mail.smtputf8();
+//! }
+//! let now = 1_190_000_000; // seconds since 1970, from the wall clock
+//! let transaction = UnfinishedTransaction::builder(mail.build()?, Content::measure(message), now)
+//!     .recipient(RcptLine::builder(to.into()).build()?)
+//!     .transid(TransId::parse(b"<12345@claremont.edu>")?) // in earnest `TransId::from_random`
 //!     .build()?;
 //! assert!(!transaction.is_restart());
 //! let stored = transaction.encode();
@@ -51,6 +57,30 @@ pub enum Sent {
 }
 
 /// What is sent, without being it: enough to tell whether it is still the same.
+///
+/// [`measure`](Self::measure) is for a message in memory. For a file read it once, or keep what
+/// was known when it was written: `octets` is its length, and `unfinished_last_line` says that it
+/// neither is empty nor ends in CRLF; [`CanonicalLength`](crate::dot::CanonicalLength) counts both
+/// in one pass, block by block, and gives the [size](Self::size) for DATA. Give the session the
+/// file as it is: the CRLF that an unfinished last line lacks is added by the session.
+///
+/// Line ends have to be CRLF. A file with LF has to be converted before it is measured, and in
+/// the same way in every attempt: offsets count the octets of the converted message.
+///
+/// ```
+/// use smtp_checkpoint::checkpoint::{Content, ContentCommand};
+/// use smtp_checkpoint::dot::CanonicalLength;
+///
+/// let (mut octets, mut canonical) = (0, CanonicalLength::new());
+/// for block in [&b"Subject: ping\r\n"[..], b"\r\npong"] {
+///     octets += block.len() as u64;
+///     canonical.update(block);
+/// }
+/// let unfinished_last_line = canonical.get() != octets;
+/// let content = Content { octets, unfinished_last_line, fingerprint: Vec::new() };
+/// assert_eq!(content, Content::measure(b"Subject: ping\r\n\r\npong"));
+/// assert_eq!(content.size(ContentCommand::Data), canonical.get());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Content {
     /// The octets that the caller gives, with CRLF line ends and without stuffing dots.
@@ -261,13 +291,6 @@ impl UnfinishedTransactionBuilder {
         self
     }
 
-    /// When it began, in seconds of the wall clock (since 1970): for its age. 0 by default, with
-    /// which [`next_step`](UnfinishedTransaction::next_step) finds every restart too old: set it.
-    pub fn began(mut self, seconds: u64) -> Self {
-        self.began = seconds;
-        self
-    }
-
     /// The transaction.
     ///
     /// # Errors
@@ -341,8 +364,9 @@ impl UnfinishedTransactionBuilder {
 
 impl UnfinishedTransaction {
     /// Begins a transaction. A SIZE in `mail` is left out: the size is that of `content`, written
-    /// where SIZE is offered.
-    pub fn builder(mail: MailLine, content: Content) -> UnfinishedTransactionBuilder {
+    /// where SIZE is offered. `began` is the time now, in seconds of the wall clock (since 1970),
+    /// by which [`next_step`](Self::next_step) tells its age.
+    pub fn builder(mail: MailLine, content: Content, began: u64) -> UnfinishedTransactionBuilder {
         UnfinishedTransactionBuilder {
             mail,
             recipients: Vec::new(),
@@ -351,7 +375,7 @@ impl UnfinishedTransaction {
             lmtp: false,
             wanted: ContentCommand::Data,
             url: Vec::new(),
-            began: 0,
+            began,
         }
     }
 

@@ -8,9 +8,12 @@ use crate::reply::standard;
 use std::vec;
 
 fn builder(mail: &'static [u8]) -> UnfinishedTransactionBuilder {
-    UnfinishedTransaction::builder(MailLine::parse(mail).unwrap(), Content::measure(b"one\r\n"))
-        .transid(TransId::parse(b"<a@b>").unwrap())
-        .began(1_000)
+    UnfinishedTransaction::builder(
+        MailLine::parse(mail).unwrap(),
+        Content::measure(b"one\r\n"),
+        1_000,
+    )
+    .transid(TransId::parse(b"<a@b>").unwrap())
 }
 
 fn rcpt(line: &'static [u8]) -> RcptLine {

@@ -26,6 +26,7 @@ mod record;
 mod stored;
 pub mod transaction;
 
+pub use crate::line::Following;
 pub use client::{
     ClientScope, Content, InvalidTransaction, NextStep, RestartPolicy, Sent, Server,
     UnfinishedTransaction, UnfinishedTransactionBuilder,

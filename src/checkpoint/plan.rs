@@ -273,7 +273,7 @@ mod tests {
 
     fn transaction(mail: &'static str, rcpt: &'static str) -> UnfinishedTransaction {
         let mail = MailLine::parse(mail.as_bytes()).unwrap();
-        UnfinishedTransaction::builder(mail, Content::measure(b"x"))
+        UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0)
             .recipient(RcptLine::parse(rcpt.as_bytes()).unwrap())
             .transid(TransId::parse(b"<x@y>").unwrap())
             .bdat()

@@ -8,7 +8,7 @@
 //! # use smtp_checkpoint::checkpoint::{ContentCommand, Used};
 //! # use smtp_checkpoint::command::{MailLine, RcptLine};
 //! # let mail = MailLine::parse(&b"MAIL FROM:<>"[..])?;
-//! # let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"))
+//! # let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"), 0)
 //! #     .recipient(RcptLine::parse(&b"RCPT TO:<a@b>"[..])?).build()?;
 //! # let used = Used { command: ContentCommand::Data, transid: true, body: false, dsn: false,
 //! #     auth: false, notify_failure: false };
@@ -198,7 +198,7 @@ mod tests {
 
     fn transaction(sent: Sent, from: &Address) -> UnfinishedTransaction {
         let mail = MailLine::parse(&b"MAIL FROM:<>"[..]).unwrap();
-        let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"))
+        let mut transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"), 0)
             .recipient(RcptLine::parse(&b"RCPT TO:<a@b>"[..]).unwrap())
             .build()
             .unwrap();

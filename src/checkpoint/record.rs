@@ -299,12 +299,14 @@ impl Record {
         }
     }
 
-    /// The same record, whose client has the outcome for itself: a final reply was transmitted to
-    /// a session that took the message back by a restart.
+    /// The same record, whose client has the outcome for itself: the final reply was transmitted
+    /// by a session with the claim `by`, which took the message back by a restart. That is so
+    /// whoever has claimed the key since; but a record that was made under a later claim is
+    /// another message's, and stays as it is.
     #[must_use]
-    pub fn take_back(&self) -> Self {
+    pub fn take_back(&self, by: Generation) -> Self {
         Self {
-            detached: false,
+            detached: self.detached && self.generation > by,
             ..self.clone()
         }
     }
@@ -558,3 +560,7 @@ impl From<Refused> for UsageError {
 
 #[cfg(feature = "serde")]
 crate::encoding::serde_as_octets!(Record);
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -27,8 +27,10 @@
 //!   length is durable. The generation stays the same up to the commit, so a store that lags
 //!   behind looks twice: a partial record never replaces one that is processing or committed, nor
 //!   a longer one of the same generation.
-//! * **Deciding** begins with a compare-and-set of the key under the current generation; from then
-//!   on the decision belongs to the record. **Committing** stores the completion record and the
+//! * **Deciding** begins with a compare-and-set of the key under the current generation, and where
+//!   several hosts share the key, under the decision number that the claim read: an idle key need
+//!   not have been idle all the time (a transient completion record was given again and dropped).
+//!   From then on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
 //! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
@@ -54,6 +56,7 @@ use super::record::{
 use crate::command::Command;
 use crate::dot::Faults;
 use crate::envelope::{Envelope, NotAnEnvelopeLine};
+use crate::line::Following;
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
 
@@ -222,7 +225,7 @@ enum Basis {
 ///
 /// ```
 /// use smtp_checkpoint::checkpoint::{
-///     Claim, DataOutcome, EndOutcome, Generation, Identity, MailOutcome, Offered, RcptOutcome,
+///     Claim, DataOutcome, EndOutcome, Following, Generation, Identity, MailOutcome, Offered, RcptOutcome,
 ///     Scope, Transaction, TransactionKey, Transfer,
 /// };
 /// use smtp_checkpoint::{offset::OctetOffset, reply::standard as reply, transid::TransId};
@@ -238,7 +241,8 @@ enum Basis {
 /// )?;
 /// // The store claims the key and holds nothing.
 /// let claim = Claim::Claimed { generation: Generation(1), found: None };
-/// let outcome = transaction.claim(claim, Offered::default(), false, reply::OK.into());
+/// let outcome =
+///     transaction.claim(claim, Offered::default(), Following::Nothing, reply::OK.into());
 /// assert_eq!(outcome, MailOutcome::Fresh);
 ///
 /// let outcome = transaction.rcpt(b"RCPT TO:<mrose@dbc.mtview.ca.us>")?;
@@ -340,13 +344,13 @@ impl Transaction {
 
     /// The store has answered the claim, and the caller accepts the MAIL with `reply`.
     ///
-    /// `followed` says that octets stand behind the MAIL already: its client does not wait for a
-    /// 355, and a partial record is of no use to it (draft-fanf-smtp-rfc1845bis-01 §3.2).
+    /// A client that sends on behind the MAIL does not wait for a 355, and a partial record is of
+    /// no use to it (draft-fanf-smtp-rfc1845bis-01 §3.2).
     pub fn claim(
         &mut self,
         claim: Claim,
         offered: Offered,
-        followed: bool,
+        following: Following,
         reply: Reply,
     ) -> MailOutcome {
         self.envelope.answer_mail(reply);
@@ -381,7 +385,8 @@ impl Transaction {
                         (offered.chunking || !bdat) && (offered.burl || !burl)
                     }
                 };
-                if record.length.get() == 0 || !same || followed || !can_go_on {
+                if record.length.get() == 0 || !same || following == Following::Input || !can_go_on
+                {
                     self.replaces = true;
                     return MailOutcome::Fresh;
                 }

@@ -14,12 +14,15 @@ use crate::protocol::Protocol;
 use crate::rdlv::{ClientSettings, Policy};
 
 /// Whether STARTTLS is used (RFC 3207). A connection that begins under TLS needs none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// There is no default: a caller that has TLS is not to send in clear by omission, and one that
+/// has none is not to be left with a handshake that it cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsPolicy {
-    /// Never.
+    /// Never: for a caller without TLS, and for a connection that begins under TLS.
     Never,
-    /// Where it is offered; a server that refuses it is spoken to in clear.
-    #[default]
+    /// Where it is offered; a server that refuses it is spoken to in clear. The caller does the
+    /// handshake at [`Event::TlsHandover`](super::Event::TlsHandover).
     IfOffered,
     /// Always: where it is not offered, or refused, the session ends without mail.
     Required,
@@ -139,9 +142,10 @@ pub enum ConfigError {
 /// ```
 /// use smtp_checkpoint::client::{ClientConfig, TlsPolicy};
 ///
-/// let config = ClientConfig::builder("ymir.claremont.edu").tls(TlsPolicy::Required).build()?;
+/// let config = ClientConfig::builder("ymir.claremont.edu", TlsPolicy::Required).build()?;
 /// assert_eq!(config.name().as_bytes(), b"ymir.claremont.edu");
-/// assert!(ClientConfig::builder("c.example\r\nMAIL FROM:<x@y>").build().is_err());
+/// let injected = ClientConfig::builder("c.example\r\nMAIL FROM:<x@y>", TlsPolicy::Never);
+/// assert!(injected.build().is_err());
 /// # Ok::<(), smtp_checkpoint::client::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -183,13 +187,13 @@ struct Settings {
 
 impl ClientConfig {
     /// Begins a configuration. `name` is the argument of EHLO: the client's domain name, or an
-    /// address literal (RFC 5321 §4.1.1.1).
-    pub fn builder(name: impl AsRef<[u8]>) -> ClientConfigBuilder {
+    /// address literal (RFC 5321 §4.1.1.1). `tls` says whether STARTTLS is used.
+    pub fn builder(name: impl AsRef<[u8]>, tls: TlsPolicy) -> ClientConfigBuilder {
         ClientConfigBuilder {
             name: ClientName::parse(name.as_ref()),
             config: Settings {
                 protocol: Protocol::Smtp,
-                tls: TlsPolicy::IfOffered,
+                tls,
                 auth_in_clear: false,
                 pipelining: true,
                 chunk_size: 64 * 1024,
@@ -229,7 +233,7 @@ impl ClientConfigBuilder {
         self
     }
 
-    /// Whether STARTTLS is used.
+    /// Whether STARTTLS is used, where it is another than the builder began with.
     pub fn tls(mut self, tls: TlsPolicy) -> Self {
         self.config.tls = tls;
         self

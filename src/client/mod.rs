@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! use bytes::Bytes;
 //! use smtp_checkpoint::checkpoint::{Content, Outcome, UnfinishedTransaction};
-//! use smtp_checkpoint::client::{ClientConfig, ClientSession, Event};
+//! use smtp_checkpoint::client::{ClientConfig, ClientSession, Event, TlsPolicy};
 //! use smtp_checkpoint::command::{MailLine, RcptLine};
 //! use smtp_checkpoint::time::Timestamp;
 //!
@@ -17,11 +17,12 @@
 //! let transaction = UnfinishedTransaction::builder(
 //!     MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..])?,
 //!     Content::measure(message),
+//!     1_190_000_000, // seconds since 1970, from the wall clock
 //! )
 //! .recipient(RcptLine::parse(&b"RCPT TO:<mrose@dbc.mtview.ca.us>"[..])?)
 //! .build()?;
 //!
-//! let config = Arc::new(ClientConfig::builder("ymir.claremont.edu").build()?);
+//! let config = Arc::new(ClientConfig::builder("ymir.claremont.edu", TlsPolicy::Never).build()?);
 //! let now = Timestamp::ORIGIN; // from a monotonic clock
 //! let mut smtp = ClientSession::new(config, now);
 //! let mut content = &message[..];

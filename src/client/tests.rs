@@ -18,11 +18,15 @@ fn sessions_and_questions_go_between_tasks() {
 fn run(script: &[&str], step: usize) -> (Vec<u8>, Vec<String>) {
     let message = b"one\r\n.two\r\n";
     let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
-    let transaction = UnfinishedTransaction::builder(mail, Content::measure(message))
+    let transaction = UnfinishedTransaction::builder(mail, Content::measure(message), 0)
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .build()
         .unwrap();
-    let config = Arc::new(ClientConfig::builder("c.example").build().unwrap());
+    let config = Arc::new(
+        ClientConfig::builder("c.example", TlsPolicy::IfOffered)
+            .build()
+            .unwrap(),
+    );
     let now = Timestamp::ORIGIN;
     let mut smtp = ClientSession::new(config, now);
     let (mut sent, mut told) = (vec![], vec![]);
@@ -85,11 +89,15 @@ fn the_split_of_the_input_makes_no_difference() {
 #[test]
 fn a_stale_store_answer_changes_nothing() {
     let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
-    let transaction = UnfinishedTransaction::builder(mail, Content::measure(b""))
+    let transaction = UnfinishedTransaction::builder(mail, Content::measure(b""), 0)
         .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
         .build()
         .unwrap();
-    let config = Arc::new(ClientConfig::builder("c.example").build().unwrap());
+    let config = Arc::new(
+        ClientConfig::builder("c.example", TlsPolicy::IfOffered)
+            .build()
+            .unwrap(),
+    );
     let now = Timestamp::ORIGIN;
     let mut smtp = ClientSession::new(config, now);
     for line in ["220 hi\r\n", "250 hi\r\n"] {

@@ -11,16 +11,18 @@
 //! # Ok::<(), smtp_checkpoint::command::MailboxError>(())
 //! ```
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::class::{LET_DIG, is_in};
 use super::error::MailboxError;
+use crate::text::Text;
 
 /// Octets of a domain or address literal (RFC 5321 §4.5.3.1.2).
 pub const MAX_DOMAIN: usize = 255;
 
 /// The part behind the "@". `==` compares octet for octet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DomainOrLiteral<'a> {
     /// A domain name, as it came. It may hold U-labels (RFC 6531 §3.3).
     Domain(&'a [u8]),
@@ -71,6 +73,25 @@ impl<'a> DomainOrLiteral<'a> {
     #[must_use]
     pub fn same_domain(self, other: DomainOrLiteral<'_>) -> bool {
         self.as_bytes().eq_ignore_ascii_case(other.as_bytes())
+    }
+}
+
+impl fmt::Display for DomainOrLiteral<'_> {
+    /// As it came; controls and what is not UTF-8 are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Text(self.as_bytes()).fmt(f)
+    }
+}
+
+impl fmt::Debug for DomainOrLiteral<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Domain(_) => "Domain",
+            Self::Literal(_) => "Literal",
+        };
+        f.debug_tuple(variant)
+            .field(&Text(self.as_bytes()))
+            .finish()
     }
 }
 

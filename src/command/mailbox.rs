@@ -13,6 +13,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::iter::FusedIterator;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use super::class::{ATEXT, is_in};
 use super::domain::{DomainOrLiteral, check_utf8, scan_domain, split};
 use super::error::MailboxError;
+use crate::text::Text;
 
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).
 pub const MAX_LOCAL_PART: usize = 64;
@@ -36,7 +38,7 @@ pub const MAX_LOCAL_PART: usize = 64;
 /// meant.
 ///
 /// [`same_local_part`]: Self::same_local_part
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LocalPart<'a> {
     raw: &'a [u8],
 }
@@ -69,6 +71,19 @@ impl<'a> LocalPart<'a> {
     }
 }
 
+impl fmt::Display for LocalPart<'_> {
+    /// As it came; controls and what is not UTF-8 are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Text(self.raw).fmt(f)
+    }
+}
+
+impl fmt::Debug for LocalPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LocalPart").field(&Text(self.raw)).finish()
+    }
+}
+
 /// The octets that a [`LocalPart`] means, from [`LocalPart::decoded`].
 #[derive(Debug, Clone)]
 pub struct DecodedLocalPart<'a> {
@@ -94,7 +109,7 @@ impl FusedIterator for DecodedLocalPart<'_> {}
 ///
 /// At most 64 octets before the "@" and 255 behind it. `==` compares octet for octet,
 /// [`same_mailbox`](Self::same_mailbox) what is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mailbox<'a> {
     local: LocalPart<'a>,
     domain: DomainOrLiteral<'a>,
@@ -154,6 +169,21 @@ impl<'a> Mailbox<'a> {
         line.extend_from_slice(self.local.raw);
         line.push(b'@');
         line.extend_from_slice(self.domain.as_bytes());
+    }
+}
+
+impl fmt::Display for Mailbox<'_> {
+    /// As it came; controls and what is not UTF-8 are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.local, self.domain)
+    }
+}
+
+impl fmt::Debug for Mailbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut octets = Vec::with_capacity(self.len());
+        self.write_to(&mut octets);
+        f.debug_tuple("Mailbox").field(&Text(&octets)).finish()
     }
 }
 
@@ -229,7 +259,7 @@ fn scan_dotted(input: &[u8], class: u8, error: MailboxError) -> Result<(usize, u
 /// assert_eq!(mailbox.as_bytes(), br#""joe bloggs"@example.org"#);
 /// # Ok::<(), smtp_checkpoint::command::MailboxError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MailboxBuf {
     octets: Bytes,
     /// Octets of the local part.
@@ -303,6 +333,21 @@ impl MailboxBuf {
     }
 }
 
+impl fmt::Display for MailboxBuf {
+    /// As it is written; controls are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Text(&self.octets).fmt(f)
+    }
+}
+
+impl fmt::Debug for MailboxBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MailboxBuf")
+            .field(&Text(&self.octets))
+            .finish()
+    }
+}
+
 impl core::str::FromStr for MailboxBuf {
     type Err = MailboxError;
 
@@ -337,6 +382,26 @@ mod tests {
             assert_eq!(mailbox.is_ascii(), raw.is_ascii());
             assert_eq!(MailboxBuf::parse(raw).unwrap().mailbox(), mailbox);
         }
+    }
+
+    #[test]
+    fn mailboxes_can_be_read() {
+        let raw = r#""a \"b"@bücher.example"#;
+        let mailbox = Mailbox::parse(raw.as_bytes()).unwrap();
+        assert_eq!(format!("{mailbox}"), raw);
+        assert_eq!(format!("{}", MailboxBuf::parse(raw).unwrap()), raw);
+        assert_eq!(
+            format!("{:?}", Mailbox::parse(b"a@[192.0.2.1]").unwrap()),
+            r#"Mailbox("a@[192.0.2.1]")"#
+        );
+        assert_eq!(
+            format!("{:?}", mailbox.domain()),
+            "Domain(\"bücher.example\")"
+        );
+        assert_eq!(
+            format!("{:?}", mailbox.local_part()),
+            r#"LocalPart("\"a \\\"b\"")"#
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::domain::scan_domain;
 use super::error::MailboxError;
@@ -68,6 +69,16 @@ impl<'a> ReversePath<'a> {
     }
 }
 
+impl fmt::Display for ReversePath<'_> {
+    /// As MAIL has it, with its brackets; controls and what is not UTF-8 are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Mailbox(mailbox) => write!(f, "<{mailbox}>"),
+        }
+    }
+}
+
 impl<'a> From<Mailbox<'a>> for ReversePath<'a> {
     fn from(mailbox: Mailbox<'a>) -> Self {
         Self::Mailbox(mailbox)
@@ -117,6 +128,16 @@ impl<'a> ForwardPath<'a> {
             Self::Mailbox(mailbox) => mailbox.write_to(line),
         }
         line.push(b'>');
+    }
+}
+
+impl fmt::Display for ForwardPath<'_> {
+    /// As RCPT has it, with its brackets; controls and what is not UTF-8 are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postmaster => f.write_str("<Postmaster>"),
+            Self::Mailbox(mailbox) => write!(f, "<{mailbox}>"),
+        }
     }
 }
 
@@ -282,6 +303,7 @@ mod tests {
         }
         let path = scan_forward_path(b"<Postmaster@x>").unwrap().path;
         assert_eq!(path, mailbox(b"Postmaster@x").into());
+        assert_eq!(format!("{path}"), "<Postmaster@x>");
         assert!(!path.same_forward_path(&ForwardPath::Postmaster));
         assert_eq!(scan_forward_path(b"<>").unwrap_err(), MailboxError::Missing);
         assert_eq!(

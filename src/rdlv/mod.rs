@@ -93,7 +93,7 @@
 //! A restart of a detached transaction is answered 355 with the size of the whole message, and
 //! never 250; its client sends an empty data command. Nothing changes by that: the duty stays the
 //! server's until the final reply **has been transmitted**, which the session tells with an event,
-//! and the caller stores [`Record::take_back`] then, by compare-and-set on the generation. If the
+//! and the caller stores [`Record::take_back`] then. If the
 //! session ends without that event, for whatever reason, even by a crash, the message is detached
 //! as it was, and what has become due meanwhile is due as soon as the claim has ended.
 //!
@@ -111,6 +111,7 @@
 //! | was an acceptance, or a failure for which none is owed | any time | the reply as it is |
 //! | comes any time | answers a 120 with DETA again | 221; detached as it was |
 //! | comes any time | answers a 120 with RSET | stopped and discarded if that is still possible; else detached as it was |
+//! | comes any time | another session claims the key before the reply is transmitted | superseded: closed without the reply, and the other one asks |
 //! | is withdrawn | waits | this session's question begins it anew |
 //! | is withdrawn | is gone | [`Duty::Decide`]: the caller begins it anew |
 //!
@@ -132,6 +133,7 @@ mod server;
 mod server_state;
 mod settings;
 
+pub use crate::line::Following;
 pub use client::{Client, ClientSettings, DetachOffer, NotOffered};
 pub use client_state::{
     Choice, ClientTimeout, EndingVerb, Lost, NotYourTurn, Outcome, Repeat, ReplyOutcome, Sending,
@@ -139,8 +141,8 @@ pub use client_state::{
 };
 pub use limiter::{Finish, Grant, Limiter, LimiterBounds};
 pub use outcome::{
-    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Following, Gone, Reading,
-    RequestOutcome, ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
+    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Gone, Reading, RequestOutcome,
+    ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
 };
 pub use policy::{Policy, Then};
 pub use server::Server;

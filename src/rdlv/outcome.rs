@@ -48,15 +48,6 @@ pub enum SubmissionOutcome {
     Rejected,
 }
 
-/// Whether octets of the client's stand behind the command outstanding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Following {
-    /// None.
-    Nothing,
-    /// Some, be it part of a line: its client does not wait for a 120.
-    Input,
-}
-
 /// What is due now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]

@@ -10,13 +10,13 @@ use core::time::Duration;
 
 use super::margin_under;
 use super::outcome::{
-    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Following, Gone, Reading,
-    RequestOutcome, ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within,
-    settle,
+    CommandOutcome, DecidedOutcome, DetaOutcome, DetachAnswer, Due, Gone, Reading, RequestOutcome,
+    ResetAnswer, ResetEnding, Settled, Submission, SubmissionOutcome, Verb, Within, settle,
 };
 use super::server_state::{Decision, Progress, Reset, State, Step};
 use super::settings::ServerSettings;
 use crate::command::Rdlv;
+use crate::line::Following;
 use crate::reply::standard;
 use crate::time::Timestamp;
 

@@ -40,6 +40,8 @@ pub use read::{ReplyError, ReplyReader};
 pub use standard::StaticReply;
 pub use store::ReplyLoadError;
 
+use crate::text::Text;
+
 /// A reply: a code, perhaps an enhanced status code (RFC 2034), and one or more lines of text.
 ///
 /// Cloning is cheap and copies no text. A reply that was read has its text exactly as it came,
@@ -260,6 +262,29 @@ impl Reply {
     }
 }
 
+impl fmt::Display for Reply {
+    /// As it is sent where enhanced codes are, `250-` and `250 ` included, with an LF between two
+    /// lines; controls and what is not UTF-8 are escaped.
+    ///
+    /// ```
+    /// use smtp_checkpoint::reply::standard;
+    ///
+    /// assert_eq!(standard::SENDER_OK.reply().to_string(), "250 2.1.0 Sender OK");
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.lines().peekable();
+        while let Some(line) = lines.next() {
+            let last = lines.peek().is_none();
+            write!(f, "{}{}", self.code, if last { ' ' } else { '-' })?;
+            if let Some(enhanced) = self.enhanced {
+                write!(f, "{enhanced} ")?;
+            }
+            write!(f, "{}{}", Text(line), if last { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reply = f.debug_struct("Reply");
@@ -386,6 +411,7 @@ mod tests {
             .unwrap()
             .with_enhanced_from_text();
         assert!(two.lines().eq([&b"no"[..], b"never"]));
+        assert_eq!(format!("{two}"), "550-5.7.1 no\n550 5.7.1 never");
 
         let mixed = Reply::with_lines(ReplyCode::OK, None, ["2.0.0 a", "b"]).unwrap();
         assert_eq!(mixed.clone().with_enhanced_from_text(), mixed);

@@ -123,10 +123,10 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            HelloAnswer::Accept => self.accept_hello(),
+            HelloAnswer::Accept => self.accept_hello(question.name, question.extended),
             HelloAnswer::Refuse(reply) => {
+                // RFC 5321 §4.1.4: the session stays in the state that it was in.
                 self.go(Step::HelloRefused);
-                self.extended = false;
                 self.refuse(reply);
             }
         }
@@ -173,10 +173,10 @@ impl ServerSession {
             chunking: self.config.offers.chunking,
             burl: self.config.offers.burl.is_some(),
         };
-        let followed = !self.input.is_empty() || self.lines.is_mid_line();
+        let following = self.following();
         match self
             .transaction
-            .claim(claim, offered, followed, reply.clone())
+            .claim(claim, offered, following, reply.clone())
         {
             MailOutcome::Fresh => {
                 self.go(Step::MailAccepted);
@@ -633,8 +633,8 @@ impl ServerSession {
             return Err(UsageError::ReplyCode);
         }
         // Nothing of a complete message is handed over, and only its own reply may be given.
-        if !matches!(self.phase, Phase::Content | Phase::BetweenChunks)
-            || self.transaction.is_complete()
+        let phase = self.phase.but_for_hello();
+        if !matches!(phase, Phase::Content | Phase::BetweenChunks) || self.transaction.is_complete()
         {
             return Err(UsageError::OutOfTurn);
         }

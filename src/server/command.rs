@@ -120,7 +120,7 @@ impl ServerSession {
         }
         match command {
             Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) => {
-                self.hello_command(line, &command);
+                self.hello_command(&command);
             }
             Command::Mail(mail) => {
                 self.mail(line, &mail);
@@ -226,7 +226,7 @@ impl ServerSession {
 
     // ---- EHLO, RSET ----
 
-    pub(super) fn hello_command(&mut self, line: &Bytes, command: &Command<'_>) {
+    pub(super) fn hello_command(&mut self, command: &Command<'_>) {
         let (name, extended) = match (self.config.protocol, command) {
             (Protocol::Smtp, Command::Ehlo(name)) | (Protocol::Lmtp, Command::Lhlo(name)) => {
                 (*name, true)
@@ -237,20 +237,25 @@ impl ServerSession {
         if !self.count_idle() || !self.admit(Step::Hello) {
             return;
         }
-        self.reset();
         self.go(Step::Hello);
-        self.extended = extended;
-        self.hello = Bytes::copy_from_slice(line.slice_ref(name).as_ref());
+        let name = Bytes::copy_from_slice(name);
         if self.config.ask_hello {
             let token = self.ask();
-            self.tell(Event::Hello(HelloQuestion { token }));
+            self.tell(Event::Hello(HelloQuestion {
+                token,
+                name,
+                extended,
+            }));
         } else {
-            self.accept_hello();
+            self.accept_hello(name, extended);
         }
     }
 
-    pub(super) fn accept_hello(&mut self) {
+    pub(super) fn accept_hello(&mut self, name: Bytes, extended: bool) {
+        self.reset();
         self.go(Step::HelloAccepted);
+        self.hello = name;
+        self.extended = extended;
         let config = self.config();
         let reply = if self.extended {
             config.ehlo_reply(self.peer.tls, self.peer.authenticated.is_some())

@@ -175,11 +175,23 @@ pub struct ServerConfigBuilder {
 impl ServerConfig {
     /// A configuration for the server of this name, a domain or an address literal.
     ///
-    /// It offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, CHUNKING,
-    /// BINARYMIME and CHECKPOINT; STARTTLS, AUTH, BURL, RDLV and DETA only when told to. CHECKPOINT is a
-    /// promise that the store fences (see the
+    /// It offers PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, CHUNKING and CHECKPOINT. The rest
+    /// asks something of you, and is offered only when told to: [`smtputf8`], [`dsn`] and
+    /// [`binary_mime`], with what they promise; [`starttls`], [`auth`], [`burl`] and [`rdlv`].
+    /// CHECKPOINT is a promise that the store fences (see the
     /// [store's part](crate::checkpoint::transaction#what-the-store-promises)); without such a
     /// store switch it off.
+    ///
+    /// Messages are taken up to 64 MiB, which SIZE tells the client: see
+    /// [`Limits::message_size`].
+    ///
+    /// [`smtputf8`]: ServerConfigBuilder::smtputf8
+    /// [`dsn`]: ServerConfigBuilder::dsn
+    /// [`binary_mime`]: ServerConfigBuilder::binary_mime
+    /// [`starttls`]: ServerConfigBuilder::starttls
+    /// [`auth`]: ServerConfigBuilder::auth
+    /// [`burl`]: ServerConfigBuilder::burl
+    /// [`rdlv`]: ServerConfigBuilder::rdlv
     ///
     /// ```
     /// use smtp_checkpoint::limits::Limits;
@@ -204,11 +216,11 @@ impl ServerConfig {
                 pipelining: true,
                 size: true,
                 eight_bit_mime: true,
-                smtputf8: true,
-                dsn: true,
+                smtputf8: false,
+                dsn: false,
                 enhanced_status_codes: true,
                 chunking: true,
-                binary_mime: true,
+                binary_mime: false,
                 checkpoint: true,
                 rdlv: None,
                 starttls: false,
@@ -278,15 +290,19 @@ impl ServerConfigBuilder {
         size => offers.size;
         /// Offers 8BITMIME (RFC 6152). On by default.
         eight_bit_mime => offers.eight_bit_mime;
-        /// Offers SMTPUTF8 (RFC 6531). On by default.
+        /// Offers SMTPUTF8 (RFC 6531). Off by default: whoever takes such a message can deliver to
+        /// mailboxes beyond ASCII, and relays only where SMTPUTF8 is offered too, or reports.
         smtputf8 => offers.smtputf8;
-        /// Offers DSN (RFC 3461). On by default.
+        /// Offers DSN (RFC 3461). Off by default: whoever takes the parameters acts on NOTIFY, RET,
+        /// ENVID and ORCPT, with reports of its own or by handing them on. [`dsn`](crate::dsn) reads
+        /// them.
         dsn => offers.dsn;
         /// Offers ENHANCEDSTATUSCODES (RFC 2034) and writes them. On by default.
         enhanced_status_codes => offers.enhanced_status_codes;
         /// Offers CHUNKING (RFC 3030). On by default.
         chunking => offers.chunking;
-        /// Offers BINARYMIME (RFC 3030). On by default.
+        /// Offers BINARYMIME (RFC 3030). Off by default: such content has no lines and any octets,
+        /// and is relayed only where BINARYMIME is offered too, or converted. Needs CHUNKING.
         binary_mime => offers.binary_mime;
         /// Offers CHECKPOINT (RFC 1845). On by default.
         checkpoint => offers.checkpoint;
@@ -317,7 +333,7 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// The bounds.
+    /// The bounds. Messages have one too, which SIZE tells: [`Limits::message_size`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -347,8 +363,8 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// Offers RDLV (draft-burger-smtp-rdlv-01), and DETA where the settings say so: a client may
-    /// then be told that the decision takes its time, and hang up without losing the message. See
+    /// Offers RDLV (draft-burger-smtp-rdlv-01), and DETA where the settings say so, which needs
+    /// [`dsn`](Self::dsn): a client may then be told that the decision takes its time, and hang up without losing the message. See
     /// [the module](crate::rdlv).
     ///
     /// ```
@@ -357,9 +373,9 @@ impl ServerConfigBuilder {
     ///
     /// let long = ServerSettings::new(30)?.deta(true);
     /// let builder = || ServerConfig::builder("mx.example.net").rdlv(long);
-    /// assert!(builder().build().is_ok());
+    /// assert!(builder().dsn(true).build().is_ok());
     /// // A client that hangs up hears of a failure by a DSN alone.
-    /// assert_eq!(builder().dsn(false).build().err(), Some(ConfigError::DetaWithoutDsn));
+    /// assert_eq!(builder().build().err(), Some(ConfigError::DetaWithoutDsn));
     /// # Ok::<(), smtp_checkpoint::rdlv::SettingsError>(())
     /// ```
     pub fn rdlv(mut self, settings: rdlv::ServerSettings) -> Self {

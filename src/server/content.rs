@@ -1,11 +1,12 @@
 //! Content on its way in: by DATA, by chunks, or to be drained.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use super::event::{EndOfDataQuestion, Ending, Event};
+use super::event::{EndOfDataQuestion, Ending, Event, Message};
 use super::progress::Finding;
 use super::state::{Phase, Step};
 use super::{AwaitQuestion, ServerSession};
@@ -569,11 +570,14 @@ impl ServerSession {
         self.go(Step::Decide);
         self.begin_wait();
         let size = self.transaction.length();
-        let decision = self.record();
+        let message = match self.record() {
+            Some((key, record)) => Message::Recorded(key, record),
+            None => Message::Plain(Box::new(self.transaction.envelope().clone())),
+        };
         let token = self.ask();
         self.tell(Event::EndOfData(EndOfDataQuestion {
             token,
-            decision,
+            message,
             size,
         }));
         self.ask_waiting_detach();

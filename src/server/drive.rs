@@ -12,7 +12,7 @@ use super::state::{Phase, Step};
 use super::{Asked, Content, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
-use crate::line::{LineReader, end_of_line};
+use crate::line::{Following, LineReader, end_of_line};
 use crate::reply::{Reply, standard};
 use crate::token::Token;
 
@@ -184,7 +184,7 @@ impl ServerSession {
     /// Tells what to keep of a transaction that does not come to its end.
     pub(super) fn interrupt(&mut self) {
         let receiving = matches!(
-            self.phase,
+            self.phase.but_for_hello(),
             Phase::Content
                 | Phase::DataAsked
                 | Phase::BurlAsked
@@ -288,6 +288,15 @@ impl ServerSession {
                 self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
             }
             _ => self.close(Some(standard::NO_ANSWER.into()), Ending::Closed),
+        }
+    }
+
+    /// Whether the client has sent on behind the command that is being answered.
+    pub(super) fn following(&self) -> Following {
+        if self.input.is_empty() && !self.lines.is_mid_line() && self.held.is_none() {
+            Following::Nothing
+        } else {
+            Following::Input
         }
     }
 

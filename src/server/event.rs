@@ -15,6 +15,7 @@ use crate::checkpoint::{
     Claim, Completion, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
 use crate::command::Rcpt;
+use crate::envelope::Envelope;
 use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::rdlv::Decision;
@@ -29,8 +30,7 @@ pub enum Event {
     /// [`ask_connection`](super::ServerConfigBuilder::ask_connection).
     Connection(ConnectionQuestion),
     /// May the client introduce itself so? Only with
-    /// [`ask_hello`](super::ServerConfigBuilder::ask_hello). The argument is
-    /// [`ServerSession::hello`](super::ServerSession::hello).
+    /// [`ask_hello`](super::ServerConfigBuilder::ask_hello).
     Hello(HelloQuestion),
     /// May a transaction begin? The MAIL command is in
     /// [`ServerSession::transaction`](super::ServerSession::transaction). With a TRANSID, claim
@@ -40,8 +40,9 @@ pub enum Event {
     Rcpt(RcptQuestion),
     /// Is the claim still current, and may content come? Asked before the 354, or before the first
     /// chunk, of every transaction that keeps a record, and of every other one with
-    /// [`ask_data`](super::ServerConfigBuilder::ask_data). Where nothing was held, the
-    /// length to confirm is 0. A claim is confirmed once in a transaction.
+    /// [`ask_data`](super::ServerConfigBuilder::ask_data). A transaction that begins afresh has
+    /// length 0 to confirm, and what is held under the key is dropped
+    /// ([`ClaimToConfirm::drops_held`]). A claim is confirmed once in a transaction.
     Data(DataQuestion),
     /// Fetch the content of this URL and store it (RFC 4468).
     Burl(BurlQuestion),
@@ -90,8 +91,8 @@ pub enum Event {
     },
     /// A client that had detached took its message back by a restart, and the final reply has been
     /// transmitted: what became of the message is not the server's to report any more. Store
-    /// [`Record::take_back`] of what is held under the key, by compare-and-set on the generation,
-    /// and count the submission [finished](crate::rdlv::Limiter::finish).
+    /// [`Record::take_back`] of what is held under the key, whoever has claimed it since, and count
+    /// the submission [finished](crate::rdlv::Limiter::finish).
     ///
     /// The duty is with the server until then: if the session ends without this event, however it
     /// ends, the message is detached as before ([the rule](crate::rdlv#a-client-that-comes-back)).
@@ -220,7 +221,7 @@ question! {
 }
 question! {
     /// See [`Event::Hello`].
-    HelloQuestion {}
+    HelloQuestion { name: Bytes, extended: bool }
 }
 question! {
     /// See [`Event::Mail`].
@@ -241,7 +242,14 @@ question! {
 question! {
     /// See [`Event::EndOfData`]. With a record, this outlives its session: the verdict is given to
     /// the record, and whoever holds the key then gives the reply.
-    EndOfDataQuestion { decision: Option<(TransactionKey, Box<Record>)>, size: OctetOffset }
+    EndOfDataQuestion { message: Message, size: OctetOffset }
+}
+
+/// What is decided on.
+#[derive(Debug)]
+pub(super) enum Message {
+    Recorded(TransactionKey, Box<Record>),
+    Plain(Box<Envelope>),
 }
 question! {
     /// See [`Event::AwaitDecision`].
@@ -319,8 +327,31 @@ pub struct ClaimToConfirm {
     pub key: TransactionKey,
     /// The generation that the key must still have.
     pub generation: Generation,
-    /// The length that the content must have.
+    /// The length that the content must have; 0 where the transaction begins afresh.
     pub length: OctetOffset,
+}
+
+impl HelloQuestion {
+    /// The argument of EHLO, HELO or LHLO, octet for octet.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Whether it is EHLO or LHLO, and not HELO.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.extended
+    }
+}
+
+impl ClaimToConfirm {
+    /// Whether the transaction begins afresh, its length 0: what is held under the key, a partial
+    /// record and its content, is dropped with the confirmation.
+    #[must_use]
+    pub fn drops_held(&self) -> bool {
+        self.length.get() == 0
+    }
 }
 
 impl MailQuestion {
@@ -385,7 +416,20 @@ impl EndOfDataQuestion {
     /// The key, where a record is kept.
     #[must_use]
     pub fn key(&self) -> Option<&TransactionKey> {
-        self.decision.as_ref().map(|(key, _)| key)
+        match &self.message {
+            Message::Recorded(key, _) => Some(key),
+            Message::Plain(_) => None,
+        }
+    }
+
+    /// MAIL and every RCPT, with the replies given: whom the message is from, and whom it is for
+    /// ([`Envelope::accepted`]). With a record it is that of the record.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        match &self.message {
+            Message::Recorded(_, record) => record.envelope(),
+            Message::Plain(envelope) => envelope,
+        }
     }
 
     /// The record to decide on: all data is in, no decision yet. Begin the decision with a
@@ -394,7 +438,10 @@ impl EndOfDataQuestion {
     /// been marked [detached](Record::detach).
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
-        self.decision.as_ref().map(|(_, record)| record.as_ref())
+        match &self.message {
+            Message::Recorded(_, record) => Some(record),
+            Message::Plain(_) => None,
+        }
     }
 
     /// The size of the whole message in octets, restarts included.
@@ -516,9 +563,10 @@ pub enum ConnectionAnswer {
 /// The answer to [`Event::Hello`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HelloAnswer {
-    /// Answer 250.
+    /// Answer 250. A transaction under way is given up.
     Accept,
-    /// Refuse with 4yz or 5yz.
+    /// Refuse with 4yz or 5yz: the session, its transaction included, is what it was before
+    /// (RFC 5321 §4.1.4). An EHLO in answer to a 120 has ended the transaction already.
     Refuse(Reply),
 }
 

@@ -123,6 +123,8 @@
 //!                 smtp.poll_content(&mut message); // write it to the spool
 //!             }
 //!             Event::EndOfData(question) => {
+//!                 let mut accepted = question.envelope().accepted();
+//!                 assert_eq!(accepted.next().map(|rcpt| rcpt.line()), Some(&b"RCPT TO:<b@example.net>"[..]));
 //!                 // scan, sync, and only then:
 //!                 let verdict = reply::MESSAGE_ACCEPTED.into();
 //!                 smtp.answer_end_of_data(now, question, EndOfDataAnswer::Decided(verdict))?;
@@ -165,8 +167,10 @@ mod progress;
 mod state;
 
 use alloc::collections::VecDeque;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -208,13 +212,29 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at this address, in clear and not authenticated.
+    /// A peer at this address, in clear and not authenticated. For an IP address there is
+    /// `Peer::from`, which writes an IPv4-mapped IPv6 address as the IPv4 address that it is.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use smtp_checkpoint::server::Peer;
+    ///
+    /// let ip: IpAddr = "::ffff:192.0.2.7".parse()?;
+    /// assert_eq!(Peer::from(ip), Peer::at(b"192.0.2.7"));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn at(address: &[u8]) -> Self {
         Self {
             address: Bytes::copy_from_slice(address),
             ..Self::default()
         }
+    }
+}
+
+impl From<IpAddr> for Peer {
+    fn from(ip: IpAddr) -> Self {
+        Self::at(ip.to_canonical().to_string().as_bytes())
     }
 }
 
@@ -352,7 +372,8 @@ impl ServerSession {
         &self.peer
     }
 
-    /// The argument of the last EHLO, HELO or LHLO, octet for octet; empty before the first.
+    /// The argument of the last EHLO, HELO or LHLO that was accepted, octet for octet; empty before
+    /// the first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
@@ -411,6 +432,10 @@ impl ServerSession {
 
     /// The peer will send nothing more. What came before is still read; then the connection counts
     /// as lost, unless QUIT was the last of it. Go on with the loop until [`Event::Finished`].
+    ///
+    /// Octets that [`handle_input`](Self::handle_input) has left with the caller go first: pass
+    /// them until none are left, draining the events in between, and only then report the end.
+    /// What is passed after it is thrown away.
     pub fn handle_eof(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.eof = true;
@@ -494,7 +519,8 @@ impl ServerSession {
 
     /// Another session has claimed `key`, or wants to: if this one's transaction holds it under
     /// the claim `generation`, it ends with 421 4.3.0 and never gives a final 2yz. Late news about
-    /// another transaction changes nothing.
+    /// another transaction changes nothing. Where the final reply to a message that was taken back
+    /// after DETA has not been transmitted yet, it ends without it.
     ///
     /// What came so far is told with [`Event::Interrupted`]. A store whose claim can wait a moment
     /// stores that before it raises the generation: a client is often back before the server has
@@ -506,6 +532,9 @@ impl ServerSession {
             && self.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
+        } else if self.takes_back(key, generation) {
+            // Who tells the sender is the other session's to find out.
+            self.end(Ending::Silent);
         }
     }
 
@@ -536,7 +565,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting => return Some(self.decision_deadline()),
             Phase::BurlAsked if self.may_take_long() => return Some(self.decision_deadline()),
             Phase::Connecting
-            | Phase::HelloAsked
+            | Phase::HelloAsked(_)
             | Phase::MailAsked
             | Phase::DataAsked
             | Phase::BurlAsked

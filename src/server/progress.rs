@@ -20,8 +20,8 @@ use crate::error::PeerError;
 use crate::output::Position;
 use crate::protocol::Protocol;
 use crate::rdlv::{
-    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Following,
-    Gone, Progress, Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
+    self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Gone, Progress,
+    Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
 };
 use crate::reply::{Reply, Severity, StaticReply, standard};
 use crate::time::Timestamp;
@@ -224,13 +224,7 @@ impl ServerSession {
             self.tell(Event::PeerFault(PeerError::TooSlow));
             return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
         }
-        let unread = !self.input.is_empty() || self.lines.is_mid_line() || self.held.is_some();
-        let following = if unread {
-            Following::Input
-        } else {
-            Following::Nothing
-        };
-        match self.long.rdlv.due(self.now, following) {
+        match self.long.rdlv.due(self.now, self.following()) {
             Due::Nothing | Due::Suppressed => {}
             Due::Send => {
                 let in_progress = self.config.in_progress.clone();
@@ -459,7 +453,7 @@ impl ServerSession {
         }
         if let Some(line) = hello {
             if let Ok(command) = Command::parse(&line) {
-                self.hello_command(&line, &command);
+                self.hello_command(&command);
             }
         }
     }
@@ -531,6 +525,17 @@ impl ServerSession {
     /// transmitted its claim is not let go of, so no other MAIL is read.
     pub(super) fn waits_for_taken_back(&self) -> bool {
         self.long.given.back().is_some_and(|given| given.takes_back)
+    }
+
+    /// The same, for a claim.
+    pub(super) fn takes_back(&self, key: &TransactionKey, generation: Generation) -> bool {
+        self.long.given.back().is_some_and(|given| {
+            given.takes_back
+                && given
+                    .claim
+                    .as_ref()
+                    .is_some_and(|(k, g)| k == key && *g == generation)
+        })
     }
 
     pub(super) fn forget_decision(&mut self) {

@@ -30,8 +30,8 @@ pub(super) enum Phase {
     Connecting,
     /// Greeted; no EHLO, HELO or LHLO accepted yet.
     Greeted,
-    /// The question of an EHLO, HELO or LHLO is open.
-    HelloAsked,
+    /// The question of an EHLO, HELO or LHLO is open; refused, it changes nothing.
+    HelloAsked(BeforeHello),
     /// Between transactions.
     Ready,
     /// The question of a MAIL is open.
@@ -68,6 +68,16 @@ pub(super) enum Phase {
     Closed,
 }
 
+/// What the session was doing when a hello came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum BeforeHello {
+    Greeted,
+    Ready,
+    Envelope,
+    BetweenChunks,
+    Spoiled,
+}
+
 /// What happens to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -75,9 +85,9 @@ pub(super) enum Step {
     Connected,
     /// EHLO, HELO or LHLO came.
     Hello,
-    /// It was accepted.
+    /// It was accepted: the session is reset.
     HelloAccepted,
-    /// It was refused.
+    /// It was refused: the session is what it was before.
     HelloRefused,
     /// MAIL came.
     Mail,
@@ -150,12 +160,15 @@ impl Phase {
 
             (P::Connecting, S::Connected) => P::Greeted,
 
-            // A hello resets wherever commands are read (RFC 5321 §4.1.4).
-            (P::Greeted | P::Ready | P::Envelope | P::BetweenChunks | P::Spoiled, S::Hello) => {
-                P::HelloAsked
-            }
-            (P::HelloAsked, S::HelloAccepted) => P::Ready,
-            (P::HelloAsked, S::HelloRefused) => P::Greeted,
+            // A hello may come wherever commands are read. Accepted, it resets; refused, it leaves
+            // the session in the state that it was in (RFC 5321 §4.1.4).
+            (P::Greeted, S::Hello) => P::HelloAsked(BeforeHello::Greeted),
+            (P::Ready, S::Hello) => P::HelloAsked(BeforeHello::Ready),
+            (P::Envelope, S::Hello) => P::HelloAsked(BeforeHello::Envelope),
+            (P::BetweenChunks, S::Hello) => P::HelloAsked(BeforeHello::BetweenChunks),
+            (P::Spoiled, S::Hello) => P::HelloAsked(BeforeHello::Spoiled),
+            (P::HelloAsked(_), S::HelloAccepted) => P::Ready,
+            (P::HelloAsked(_), S::HelloRefused) => self.but_for_hello(),
 
             (P::Ready, S::Mail) => P::MailAsked,
             (P::MailAsked, S::MailAccepted) => P::Envelope,
@@ -213,6 +226,18 @@ impl Phase {
         })
     }
 
+    /// What the session would be doing without the hello whose question is open.
+    pub(super) fn but_for_hello(self) -> Self {
+        match self {
+            Self::HelloAsked(BeforeHello::Greeted) => Self::Greeted,
+            Self::HelloAsked(BeforeHello::Ready) => Self::Ready,
+            Self::HelloAsked(BeforeHello::Envelope) => Self::Envelope,
+            Self::HelloAsked(BeforeHello::BetweenChunks) => Self::BetweenChunks,
+            Self::HelloAsked(BeforeHello::Spoiled) => Self::Spoiled,
+            phase => phase,
+        }
+    }
+
     /// Commands are read.
     pub(super) fn reads_commands(self) -> bool {
         matches!(
@@ -224,7 +249,7 @@ impl Phase {
     /// Between an accepted MAIL and the final reply.
     pub(super) fn in_transaction(self) -> bool {
         matches!(
-            self,
+            self.but_for_hello(),
             Self::Envelope
                 | Self::DataAsked
                 | Self::BurlAsked

@@ -58,7 +58,7 @@ pub struct Scene {
 }
 
 pub fn config() -> ClientConfigBuilder {
-    ClientConfig::builder("ymir.claremont.edu").tls(TlsPolicy::IfOffered)
+    ClientConfig::builder("ymir.claremont.edu", TlsPolicy::IfOffered)
 }
 
 impl Scene {
@@ -274,14 +274,14 @@ pub fn rcpt(address: &str) -> RcptLine {
 }
 
 pub fn plain(message: &[u8]) -> UnfinishedTransaction {
-    UnfinishedTransaction::builder(ned(), Content::measure(message))
+    UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .build()
         .unwrap()
 }
 
 pub fn checkpointed(message: &[u8]) -> UnfinishedTransaction {
-    UnfinishedTransaction::builder(ned(), Content::measure(message))
+    UnfinishedTransaction::builder(ned(), Content::measure(message), 0)
         .recipient(rcpt("mrose@dbc.mtview.ca.us"))
         .transid(TransId::parse(b"<12345@claremont.edu>").unwrap())
         .build()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Content, Outcome, UnfinishedTransaction};
-use smtp_checkpoint::client::{Answered, ClientConfig, ClientSession, Event, Protocol};
+use smtp_checkpoint::client::{Answered, ClientConfig, ClientSession, Event, Protocol, TlsPolicy};
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::time::Timestamp;
@@ -471,7 +471,7 @@ impl Real {
     /// What is on disk before the first attempt.
     pub fn first(job: &Job) -> Kept {
         let mail = MailLine::parse(Bytes::from(job.mail())).expect("MAIL");
-        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(&job.message))
+        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(&job.message), 0)
             .transid(TransId::parse(job.transid.as_bytes()).expect("a TRANSID"));
         for recipient in &job.recipients {
             let line = Bytes::from(format!("RCPT TO:<{recipient}>"));
@@ -487,7 +487,8 @@ impl Real {
     }
 
     pub fn new(job: Rc<Job>, journal: Journal<Kept>, piece: usize) -> Self {
-        let mut config = ClientConfig::builder(&job.name).pipelining(job.pipelining);
+        let mut config =
+            ClientConfig::builder(&job.name, TlsPolicy::IfOffered).pipelining(job.pipelining);
         if job.lmtp {
             config = config.protocol(Protocol::Lmtp);
         }

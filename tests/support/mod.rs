@@ -256,10 +256,8 @@ impl Store {
     }
 
     fn take_back(&mut self, key: &TransactionKey, generation: Generation) {
-        if let Some(held) = self.at(key, generation) {
-            let record = held.record.as_ref().expect("a record that was taken back");
-            held.record = Some(record.take_back());
-        }
+        let held = self.held.get_mut(key.as_bytes()).expect("the key");
+        held.record = (held.record.as_ref()).map(|record| record.take_back(generation));
     }
 
     /// Does what is due for messages whose clients have detached: `is_held` says which key a
@@ -603,8 +601,32 @@ impl World {
         }
     }
 
+    /// Whether this was told: an event by its name alone, or with what distinguishes it.
     pub fn told(&mut self, name: &str, what: &str) -> bool {
-        self.link(name).log.iter().any(|line| line == what)
+        let with = format!("{what} ");
+        let log = &self.link(name).log;
+        log.iter()
+            .any(|line| line == what || line.starts_with(&with))
+    }
+
+    /// The store is about to raise the generation: whoever holds the key is told before.
+    pub fn supersede_holders(&mut self) {
+        let now = self.now;
+        let holders: Vec<_> = (self.links.iter())
+            .filter_map(|(name, link)| Some((name.clone(), link.holds.clone()?)))
+            .collect();
+        for (name, (key, generation)) in holders {
+            let session = &mut self.link(&name).session;
+            session.supersede(now, &key, generation);
+            self.run(&name);
+        }
+    }
+
+    /// The session is dropped, which equals a cut connection.
+    pub fn drop_session(&mut self, name: &str) -> Option<Link> {
+        let link = self.links.remove(name);
+        self.do_duties();
+        link
     }
 
     /// Lets everything happen that can happen.
@@ -712,6 +734,7 @@ impl World {
             Event::Data(question) => Question::Data(question),
             Event::Burl(question) => Question::Burl(question),
             Event::EndOfData(question) => {
+                assert_eq!(question.envelope(), link.session.transaction().envelope());
                 if let (Some(key), Some(record)) = (question.key(), question.record()) {
                     let (key, record) = (key.clone(), record.clone());
                     // Begun at once, so that others find it under way.
@@ -1042,6 +1065,7 @@ impl World {
             }
         }
         self.tell_others("");
+        self.do_duties();
     }
 }
 
@@ -1061,7 +1085,7 @@ pub fn outline(event: &Event) -> String {
         Event::Burl(_) => "Burl".into(),
         Event::EndOfData(_) => "EndOfData".into(),
         Event::AwaitDecision(_) => "AwaitDecision".into(),
-        Event::Abandon(_) => "Abandon".into(),
+        Event::Abandon(question) => format!("Abandon {:?}", question.reason()),
         Event::Abort(_) => "Abort".into(),
         Event::Detach(question) => match question.held() {
             None => "Detach".into(),

@@ -19,7 +19,7 @@ use smtp_checkpoint::dot::{FaultPolicy, Octets};
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer, ServerSettings, Submission};
 use smtp_checkpoint::server::{
-    AbandonAnswer, AuthAnswer, AuthFailure, Protocol, ServerConfig, ServerConfigBuilder,
+    AbandonAnswer, AuthAnswer, AuthFailure, Protocol, ServerConfig, ServerConfigBuilder, Timeouts,
 };
 
 use super::{MailPolicy, World, reply};
@@ -136,7 +136,10 @@ impl Script {
         let value = |name: &str| {
             (self.config.iter()).find_map(|setting| setting.strip_prefix(name)?.strip_prefix(' '))
         };
-        let mut limits = Limits::default();
+        let mut limits = Limits {
+            message_size: None,
+            ..Limits::default()
+        };
         let mut rdlv: Option<ServerSettings> = None;
         let mut config = bare(value("hostname").unwrap_or("mx.example.net"));
         for setting in &self.config {
@@ -209,6 +212,11 @@ impl Script {
                     rdlv = Some(ServerSettings::new(small()).expect("a mintimer"));
                     config
                 }
+                "no-data-rate" => config.data_rate(None),
+                "long-decision" => config.timeouts(Timeouts {
+                    long_decision: Duration::from_secs(number()),
+                    ..Timeouts::default()
+                }),
                 "rdlv-accepted" => config.rdlv_accepted(value),
                 "in-progress" => config.in_progress(value),
                 "cannot-delay" => config.cannot_delay(value),
@@ -283,7 +291,7 @@ impl Script {
                         if !other.is_empty() {
                             other.clone_into(&mut current);
                         }
-                        if let Some(old) = world.links.remove(&current) {
+                        if let Some(old) = world.drop_session(&current) {
                             told += &old.log.join(" ");
                         }
                         world.connect(&current);
@@ -381,7 +389,7 @@ impl Script {
                 world.run(current);
             }
             "drop" => {
-                world.links.remove(current);
+                world.drop_session(current);
             }
             "crash" => world.crash(),
             "wait" => {

@@ -61,7 +61,11 @@ pub struct Server {
 /// What all sessions share.
 #[must_use]
 pub fn config() -> Arc<ServerConfig> {
-    let config = ServerConfig::builder("mx.example.net").data_rate(None);
+    let config = ServerConfig::builder("mx.example.net")
+        .smtputf8(true)
+        .dsn(true)
+        .binary_mime(true)
+        .data_rate(None);
     Arc::new(config.build().unwrap())
 }
 

@@ -72,7 +72,7 @@ impl Content {
         let appended = self.open(disk).and_then(|file| {
             let mut written = 0;
             for slice in octets {
-                disk.write(&file, slice)?;
+                disk.write(&self.path(), &file, slice)?;
                 written += slice.len() as u64;
             }
             Ok(written)
@@ -103,7 +103,7 @@ impl Content {
             return Ok(());
         };
         let synced = disk
-            .sync(file)
+            .sync(&self.path(), file)
             .and_then(|()| disk.sync_folder(&self.folder));
         self.failed = synced.is_err();
         synced

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use smtp_checkpoint::checkpoint::{Completion, Record, RecordState, Verdict};
+use smtp_checkpoint::checkpoint::{Completion, Duty, Record, RecordState, Verdict};
 use smtp_checkpoint::envelope::Envelope;
-use smtp_checkpoint::reply::standard;
+use smtp_checkpoint::reply::{Reply, standard};
 use smtp_checkpoint::server::{AwaitAnswer, EndOfDataAnswer};
 use thiserror::Error;
 
@@ -17,17 +16,60 @@ use super::index::{Held, Index, Running, Waiter};
 use super::names::KeyHash;
 use super::{FileStore, text};
 
-/// Where a decision stands. It is committed or withdrawn, never both: whoever comes first.
+/// Where a decision stands. It is committed or withdrawn, never both: whoever comes first. It
+/// changes under the lock of the index only.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<Mutex<State>>);
 
-const OPEN: u8 = 0;
-const COMMITTING: u8 = 1;
-const WITHDRAWN: u8 = 2;
+#[derive(Debug, Default)]
+struct State {
+    stage: Stage,
+    /// The key that the store gave to a message without a TRANSID when its client detached.
+    adopted: Option<KeyHash>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Stage {
+    #[default]
+    Open,
+    Committing,
+    /// Called back, or stopped for good.
+    Withdrawn,
+    /// With these final replies.
+    Committed(Vec<Reply>),
+    /// The store failed.
+    Failed,
+}
 
 impl Progress {
-    fn turn(&self, into: u8) -> bool {
-        self.0.compare_exchange(OPEN, into, SeqCst, SeqCst).is_ok()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.state().stage.clone()
+    }
+
+    /// From [`Stage::Open`] only.
+    pub fn turn(&self, into: Stage) -> bool {
+        let mut state = self.state();
+        let open = state.stage == Stage::Open;
+        if open {
+            state.stage = into;
+        }
+        open
+    }
+
+    pub fn adopted(&self) -> Option<KeyHash> {
+        self.state().adopted
+    }
+
+    pub fn adopt(&self, key: KeyHash) {
+        self.state().adopted = Some(key);
+    }
+
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -35,8 +77,10 @@ impl Progress {
 /// sent to any thread.
 #[derive(Debug)]
 pub struct Decision {
-    pub(super) subject: Subject,
+    subject: Subject,
     pub(super) content: Content,
+    /// The name of the message once it is delivered.
+    name: String,
     progress: Progress,
 }
 
@@ -48,27 +92,33 @@ pub(super) enum Subject {
     Plain(Envelope),
 }
 
-/// What is needed to call a decision back.
+/// What is left with the session: enough to call the decision back, or to leave it to the store.
 #[derive(Debug)]
-pub struct Withdrawal {
-    progress: Progress,
-    recorded: Option<Recorded>,
+pub struct DecisionHandle {
+    pub(super) progress: Progress,
+    pub(super) subject: Subject,
+    pub(super) name: String,
+    pub(super) segments: Vec<Segment>,
 }
 
-#[derive(Debug)]
-struct Recorded {
-    key: KeyHash,
-    record: Box<Record>,
-    name: String,
-    segments: Vec<Segment>,
+/// What else is known of a message that is accepted for some recipients and not for others.
+#[derive(Debug, Clone, Default)]
+pub struct Failures {
+    /// The recipients who do not get it, by their index in the envelope.
+    pub recipients: Vec<usize>,
+    /// The notification of that, a whole message, where one is owed. The verdict says so too
+    /// ([`Verdict::with_dsn_issued`]).
+    pub notification: Option<Vec<u8>>,
 }
 
 /// What a commit made.
 struct Committed {
     held: Held,
-    completion: Option<Completion>,
+    completed: Option<Record>,
     /// The file in `incoming` that became the message.
     message: Option<String>,
+    /// The notification is still in `incoming`.
+    unreported: bool,
 }
 
 /// The key has moved on since the claim, or the content is not what the record says.
@@ -108,6 +158,7 @@ impl Decision {
     pub(super) fn new(subject: Subject, content: Content) -> Self {
         Self {
             subject,
+            name: content.name.clone(),
             content,
             progress: Progress::default(),
         }
@@ -116,9 +167,15 @@ impl Decision {
     pub(super) fn running(&self, record: &Record) -> Running {
         Running {
             record: record.clone(),
+            name: self.name.clone(),
+            segments: self.segments(),
             progress: self.progress.clone(),
             waiters: Vec::new(),
         }
+    }
+
+    fn segments(&self) -> Vec<Segment> {
+        self.content.segments(self.content.octets())
     }
 
     /// Who sent the message and whom it is for.
@@ -130,20 +187,35 @@ impl Decision {
         }
     }
 
-    /// What calls this decision back as long as it is not being committed.
+    /// What the session keeps.
     #[must_use]
-    pub fn withdrawal(&self) -> Withdrawal {
-        Withdrawal {
+    pub fn handle(&self) -> DecisionHandle {
+        DecisionHandle {
             progress: self.progress.clone(),
-            recorded: match &self.subject {
-                Subject::Plain(_) => None,
-                Subject::Recorded(key, record) => Some(Recorded {
-                    key: *key,
-                    record: record.clone(),
-                    name: self.content.name.clone(),
-                    segments: self.content.segments(record.length().get()),
-                }),
-            },
+            subject: self.subject.clone(),
+            name: self.name.clone(),
+            segments: self.segments(),
+        }
+    }
+
+    /// What became of the message since the decision began: its client may have detached.
+    fn catch_up(&mut self, index: &Index) {
+        let key = match &self.subject {
+            Subject::Recorded(key, _) => Some(*key),
+            Subject::Plain(_) => self.progress.adopted(),
+        };
+        let Some((key, entry)) = key.and_then(|key| Some((key, index.get(key)?))) else {
+            return;
+        };
+        if let Some(running) = &entry.running {
+            if running.progress.is(&self.progress) {
+                self.name.clone_from(&running.name);
+                self.subject = Subject::Recorded(key, Box::new(running.record.clone()));
+            }
+        }
+        if let Held::Partial(segments) = entry.held() {
+            let own = self.content.file_name();
+            self.content.kept |= segments.iter().any(|segment| segment.file == own);
         }
     }
 }
@@ -164,17 +236,34 @@ impl FileStore {
     /// # Errors
     ///
     /// [`CommitError::answer`] is then the answer in place of the verdict.
-    pub fn commit(&self, mut decision: Decision, verdict: &Verdict) -> Result<(), CommitError> {
-        if !decision.progress.turn(COMMITTING) {
+    pub fn commit(&self, decision: Decision, verdict: &Verdict) -> Result<(), CommitError> {
+        self.commit_partly(decision, verdict, &Failures::default())
+    }
+
+    /// The same for a message that some recipients do not get. Their notification counts, and is
+    /// durable, with the commit.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Self::commit).
+    pub fn commit_partly(
+        &self,
+        mut decision: Decision,
+        verdict: &Verdict,
+        failures: &Failures,
+    ) -> Result<(), CommitError> {
+        let index = self.lock();
+        if !decision.progress.turn(Stage::Committing) {
+            drop(index);
             if let Subject::Plain(_) = decision.subject {
                 self.drop_content(decision.content);
             }
             return Err(CommitError::Withdrawn);
         }
-        let committed = self.commit_files(&mut decision, verdict);
-        if let Subject::Recorded(key, _) = &decision.subject {
-            self.settle(*key, &decision.progress, &committed);
-        }
+        decision.catch_up(&index);
+        drop(index); // whoever wants to detach now waits
+        let committed = self.commit_files(&mut decision, verdict, failures);
+        self.settle(&decision, verdict, &committed);
         match committed {
             Ok(committed) => {
                 self.remove_segments(&decision.content, committed.message.as_deref());
@@ -195,8 +284,9 @@ impl FileStore {
         &self,
         decision: &mut Decision,
         verdict: &Verdict,
+        failures: &Failures,
     ) -> Result<Committed, CommitError> {
-        let name = decision.content.name.clone();
+        let name = decision.name.clone();
         let completed = match &decision.subject {
             Subject::Recorded(_, record) => Some(
                 record
@@ -205,36 +295,70 @@ impl FileStore {
             ),
             Subject::Plain(_) => None,
         };
-        let completion = completed.as_ref().and_then(completion);
         if !verdict.accepts() {
             // What the client may come back for is the reply, not the message.
             if let Some(record) = &completed {
-                let text = text::write_envelope(decision.envelope(), "-", Some(record));
+                let files = text::Files::default();
+                let text =
+                    text::write_envelope(decision.envelope(), verdict, &[], &files, Some(record));
                 self.write_for_good(&self.folders.refused, &name, &text)?;
             }
             return Ok(Committed {
                 held: Held::Refused(name),
-                completion,
+                completed,
                 message: None,
+                unreported: false,
             });
         }
-        let message = self
-            .whole_message(&mut decision.content)
-            .map_err(CommitError::Failed)?;
-        let text = text::write_envelope(decision.envelope(), &message, completed.as_ref());
-        // The commit: one rename, which makes the message and its completion record count.
-        self.write_for_good(&self.folders.delivered, &format!("{name}.envelope"), &text)?;
-        // If this fails it is done when the record is looked up, or the store opened.
+        let mut files = text::Files::default();
+        if let Some(notification) = &failures.notification {
+            let report = self.prepare_report(&name, notification);
+            files.report = Some(report.map_err(CommitError::Failed)?);
+        }
+        let message = self.whole_message(&mut decision.content);
+        let message = message.map_err(|error| self.give_up_report(&files, error))?;
+        files.content = Some(message.clone());
+        let envelope = decision.envelope();
+        let text = text::write_envelope(
+            envelope,
+            verdict,
+            &failures.recipients,
+            &files,
+            completed.as_ref(),
+        );
+        // The commit: one rename, which makes the message, its completion record and the
+        // notification count.
+        let file = format!("{name}.envelope");
+        self.write_for_good(&self.folders.delivered, &file, &text)
+            .map_err(|error| match error {
+                CommitError::Failed(error) => self.give_up_report(&files, error),
+                error => error,
+            })?;
+        // If these fail it is done when the record is looked up, or the store opened.
         let _ = self.publish_message(&name, &message);
+        let unreported = self.publish_report(&files).is_err();
         Ok(Committed {
             held: Held::Delivered(name),
-            completion,
+            completed,
             message: Some(message),
+            unreported,
         })
     }
 
+    fn give_up_report(&self, files: &text::Files, error: io::Error) -> CommitError {
+        if let Some(report) = &files.report {
+            self.disk.remove(&self.folders.incoming.join(report));
+        }
+        CommitError::Failed(error)
+    }
+
     /// Writes a file that is either there, whole and durable, or not there.
-    fn write_for_good(&self, folder: &Path, name: &str, text: &[u8]) -> Result<(), CommitError> {
+    pub(super) fn write_for_good(
+        &self,
+        folder: &Path,
+        name: &str,
+        text: &[u8],
+    ) -> Result<(), CommitError> {
         let (unfinished, file) = (
             folder.join(format!("{name}{UNFINISHED}")),
             folder.join(name),
@@ -271,30 +395,52 @@ impl FileStore {
         if io::copy(&mut segments, &mut &file)? != content.octets() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.disk.sync(&file)?;
+        self.disk.sync(path, &file)?;
         self.disk.sync_folder(incoming)
     }
 
-    /// Tells the index, and whoever waits, what became of a decision with a record.
+    /// Tells the index, and whoever waits, what became of a decision.
     fn settle(
         &self,
+        decision: &Decision,
+        verdict: &Verdict,
+        committed: &Result<Committed, CommitError>,
+    ) {
+        let mut index = self.lock();
+        decision.progress.state().stage = match committed {
+            Ok(_) => Stage::Committed(verdict.replies().to_vec()),
+            Err(_) => Stage::Failed,
+        };
+        if let Subject::Recorded(key, _) = &decision.subject {
+            self.settle_record(&mut index, *key, &decision.progress, committed);
+        }
+        drop(index);
+        self.changed.notify_all();
+    }
+
+    fn settle_record(
+        &self,
+        index: &mut Index,
         key: KeyHash,
         progress: &Progress,
         committed: &Result<Committed, CommitError>,
     ) {
-        let mut index = self.lock();
-        let waiters = stop(&mut index, key, progress);
+        let waiters = stop(index, key, progress);
         let mut answer = AwaitAnswer::Outdated;
         match committed {
             Ok(committed) => {
-                let before = index.set_held(key, committed.held.clone());
-                self.remove_held(&index, key, &before, committed.message.as_deref());
-                if let Some(completion) = &committed.completion {
-                    answer = AwaitAnswer::Decided(completion.clone());
+                let completed = committed.completed.as_ref();
+                let owes = completed.is_some_and(|record| record.duty() != Duty::Nothing);
+                let held = committed.held.clone();
+                let before = index.set_held(key, held, owes || committed.unreported);
+                self.remove_held(index, key, &before, committed.message.as_deref());
+                index.limiter.finish(key.to_string().as_bytes());
+                if let Some(completion) = completed.and_then(completion) {
+                    answer = AwaitAnswer::Decided(completion);
                 }
             }
             Err(CommitError::Unclear(_)) => {
-                index.set_held(key, Held::Unclear);
+                index.set_held(key, Held::Unclear, false);
             }
             // What was stored before is still good.
             Err(CommitError::Failed(_) | CommitError::Withdrawn) => {}
@@ -307,21 +453,31 @@ impl FileStore {
 
     /// Calls a decision back. True if nothing was or will be delivered of it; a record is then
     /// partial with all its data.
-    pub fn withdraw(&self, withdrawal: &Withdrawal) -> bool {
-        if !withdrawal.progress.turn(WITHDRAWN) {
+    pub fn withdraw(&self, handle: &DecisionHandle) -> bool {
+        let index = self.lock();
+        // A message that was left to the store is nobody's to call back.
+        let left =
+            matches!(handle.subject, Subject::Plain(_)) && handle.progress.adopted().is_some();
+        if left || !handle.progress.turn(Stage::Withdrawn) {
             return false;
         }
-        let Some(recorded) = &withdrawal.recorded else {
+        let Subject::Recorded(key, record) = &handle.subject else {
             return true;
         };
-        let (key, record) = (recorded.key, recorded.record.withdraw());
+        let key = *key;
+        // It may have been detached since it was begun.
+        let running = index.get(key).and_then(|entry| entry.running.as_ref());
+        let record = running.map_or(&**record, |running| &running.record);
+        let record = record.withdraw();
+        drop(index);
+        let segments = &handle.segments;
         let prepared = self
-            .sync_segments(&recorded.segments)
-            .and_then(|()| self.prepare_partial(&recorded.name, &recorded.segments, &record));
+            .sync_segments(segments)
+            .and_then(|()| self.prepare_partial(&handle.name, segments, &record));
         let mut index = self.lock();
-        let waiters = stop(&mut index, key, &withdrawal.progress);
+        let waiters = stop(&mut index, key, &handle.progress);
         let stored = prepared.and_then(|prepared| {
-            self.publish_partial(&mut index, key, &prepared, recorded.segments.clone())
+            self.publish_partial(&mut index, key, &prepared, segments.clone(), &record)
         });
         for waiter in waiters {
             waiter(match &stored {
@@ -330,17 +486,19 @@ impl FileStore {
             });
         }
         index.tidy(key);
+        drop(index);
+        self.changed.notify_all();
         true
     }
 }
 
 /// Ends a decision, and tells who waits for it.
-fn stop(index: &mut Index, key: KeyHash, progress: &Progress) -> Vec<Waiter> {
+pub(super) fn stop(index: &mut Index, key: KeyHash, progress: &Progress) -> Vec<Waiter> {
     let Some(entry) = index.get_mut(key) else {
         return Vec::new();
     };
     match &entry.running {
-        Some(running) if Arc::ptr_eq(&running.progress.0, &progress.0) => entry
+        Some(running) if running.progress.is(progress) => entry
             .running
             .take()
             .map(|running| running.waiters)

@@ -1,9 +1,10 @@
 //! What the store knows of each key without looking at the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use smtp_checkpoint::checkpoint::{Generation, Record};
+use smtp_checkpoint::rdlv::{Limiter, LimiterBounds};
 use smtp_checkpoint::server::AwaitAnswer;
 
 use super::content::Segment;
@@ -33,7 +34,11 @@ pub enum Held {
 
 /// A decision that is being made in this process.
 pub struct Running {
+    /// As it is now: the client may have detached since the decision began.
     pub record: Record,
+    /// The name of the message, and where its octets are.
+    pub name: String,
+    pub segments: Vec<Segment>,
     pub progress: Progress,
     pub waiters: Vec<Waiter>,
 }
@@ -51,11 +56,17 @@ pub struct Entry {
     /// The client has the reply for certain.
     pub acknowledged: bool,
     held: Held,
+    owes: bool,
 }
 
 impl Entry {
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// The record that is held has a duty: it is never removed.
+    pub fn owes(&self) -> bool {
+        self.owes
     }
 }
 
@@ -66,16 +77,30 @@ pub struct Usage {
     pub octets: u64,
 }
 
-#[derive(Default)]
 pub struct Index {
     /// One count for all keys: a key that was forgotten can never meet an old generation again.
     last_generation: u64,
     entries: HashMap<KeyHash, Entry>,
+    /// Whose records have a duty.
+    owing: HashSet<KeyHash>,
     total: Usage,
     owners: HashMap<OwnerHash, Usage>,
+    /// Detached messages that are being decided on.
+    pub limiter: Limiter,
 }
 
 impl Index {
+    pub fn new(detached: LimiterBounds) -> Self {
+        Self {
+            last_generation: 0,
+            entries: HashMap::new(),
+            owing: HashSet::new(),
+            total: Usage::default(),
+            owners: HashMap::new(),
+            limiter: Limiter::new(detached),
+        }
+    }
+
     pub fn next_generation(&mut self) -> Generation {
         self.last_generation += 1;
         Generation(self.last_generation)
@@ -112,6 +137,11 @@ impl Index {
         self.entries.iter().map(|(key, entry)| (*key, entry))
     }
 
+    /// The keys whose records have a duty.
+    pub fn owing(&self) -> impl Iterator<Item = KeyHash> {
+        self.owing.iter().copied()
+    }
+
     /// The entry of a key, made if there is none.
     pub fn enter(&mut self, key: KeyHash, owner: OwnerHash) -> &mut Entry {
         self.entries.entry(key).or_insert_with(|| {
@@ -126,23 +156,38 @@ impl Index {
                 since: SystemTime::now(),
                 acknowledged: false,
                 held: Held::Nothing,
+                owes: false,
             }
         })
     }
 
-    /// Notes what is on disk now, and tells what was there before.
-    pub fn set_held(&mut self, key: KeyHash, held: Held) -> Held {
+    /// Notes what is on disk now, whether it has a duty, and tells what was there before.
+    pub fn set_held(&mut self, key: KeyHash, held: Held, owes: bool) -> Held {
         let Some(entry) = self.entries.get_mut(&key) else {
             return Held::Nothing;
         };
         entry.since = SystemTime::now();
         entry.acknowledged = false;
+        entry.owes = owes;
+        if owes {
+            self.owing.insert(key);
+        } else {
+            self.owing.remove(&key);
+        }
         let octets = octets(&held);
         let before = std::mem::replace(&mut entry.held, held);
         for usage in [&mut self.total, self.owners.entry(entry.owner).or_default()] {
             usage.octets = usage.octets + octets - self::octets(&before);
         }
         before
+    }
+
+    /// What is held has no duty any more.
+    pub fn settle_debt(&mut self, key: KeyHash) {
+        self.owing.remove(&key);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.owes = false;
+        }
     }
 
     /// Forgets a key that nobody holds and under which nothing is held.

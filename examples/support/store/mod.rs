@@ -6,6 +6,8 @@
 //! delivered/<name>.envelope     MAIL and RCPT lines, and the completion record: its rename is the commit
 //! delivered/<name>.eml          the message, moved here from incoming behind the commit
 //! refused/<name>                the completion record of a message that was refused
+//! dsn/<name>.eml                a notification of failure, to be sent with MAIL FROM:<>
+//! limiter                       how many messages each client has left to the server
 //! ```
 //!
 //! `<name>` is `<key>-<owner>-<generation>`, hashes both, or a time for a transaction without a
@@ -27,6 +29,11 @@
 //! * after a failed sync nothing more is written to that segment, and no later sync is trusted;
 //! * [`FileStore::open`] finishes or removes whatever a crash left half done.
 //!
+//! A message that its client leaves to the server (DETA) is stored as a partial record with all
+//! its data, marked detached; where it has no TRANSID, under a key that only the store knows. From
+//! then on it is never removed before its [duty](smtp_checkpoint::checkpoint::Record::duty) is
+//! done: `detached.rs`.
+//!
 //! One process owns the directory. Whatever takes messages out of `delivered` moves the `.eml` and
 //! leaves the `.envelope` to this store, which needs its record until [`FileStore::expire`]
 //! removes it; an envelope without a record line is the taker's to remove.
@@ -36,6 +43,7 @@
 
 mod content;
 mod decision;
+mod detached;
 pub mod disk;
 mod index;
 mod names;
@@ -51,18 +59,21 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, Discard, Generation, Record, TransactionKey,
+    Claim, Confirmation, Discard, Duty, Generation, Record, TransactionKey,
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::LimiterBounds;
 use smtp_checkpoint::server::{AwaitAnswer, ClaimToConfirm};
 use thiserror::Error;
 
 pub use self::content::Content;
 use self::content::{Segment, are_there};
 #[allow(unused_imports)] // not every example handles every error
-pub use self::decision::{CommitError, Decision, Outdated, Withdrawal};
+pub use self::decision::{CommitError, Decision, DecisionHandle, Failures, Outdated};
 use self::decision::{Subject, completion};
+#[allow(unused_imports)]
+pub use self::detached::{Detached, Due, DueReport};
 use self::disk::{Disk, UNFINISHED};
 use self::index::{Held, Index};
 use self::names::{KeyHash, OwnerHash, message_name, partial_name};
@@ -82,6 +93,8 @@ pub struct Settings {
     pub octets_per_owner: u64,
     /// Octets of partial content in all.
     pub octets: u64,
+    /// Messages that clients have left to the server and that are being decided on.
+    pub detached: LimiterBounds,
     /// How long a claim waits for the session that holds the key to store what it has. A client
     /// often notices a lost connection before the server does, and is back at once.
     pub takeover: Duration,
@@ -96,6 +109,7 @@ impl Default for Settings {
             records: 100_000,
             octets_per_owner: 1 << 30,
             octets: 16 << 30,
+            detached: LimiterBounds::default(),
             takeover: Duration::from_secs(2),
         }
     }
@@ -129,16 +143,18 @@ pub struct FileStore {
     folders: Folders,
     disk: Disk,
     index: Mutex<Index>,
-    /// A session has let go of its key.
-    released: Condvar,
+    /// A session has let go of its key, or a decision has ended.
+    changed: Condvar,
     plain_messages: AtomicU64,
 }
 
 struct Folders {
+    root: PathBuf,
     incoming: PathBuf,
     partial: PathBuf,
     delivered: PathBuf,
     refused: PathBuf,
+    dsn: PathBuf,
 }
 
 impl FileStore {
@@ -210,7 +226,7 @@ impl FileStore {
             wanted(generation);
         }
         let (index, _) = self
-            .released
+            .changed
             .wait_timeout_while(index, self.settings.takeover, |index| {
                 index
                     .current(key, generation)
@@ -244,8 +260,11 @@ impl FileStore {
                 if are_there(&self.folders.incoming, &segments) {
                     return Ok(Some(record));
                 }
+                if entry.owes() {
+                    return Err(ClaimError::Unreadable); // for somebody to look at
+                }
                 // Octets that were announced are lost: the record is worth nothing.
-                let before = index.set_held(key, Held::Nothing);
+                let before = index.set_held(key, Held::Nothing, false);
                 self.remove_held(index, key, &before, None);
                 return Ok(None);
             }
@@ -254,21 +273,23 @@ impl FileStore {
                 let envelope = format!("{name}.envelope");
                 self.folders.delivered.join(envelope)
             }
-            Held::Refused(name) => self.folders.refused.join(name),
+            Held::Refused(name) => {
+                let file = self.folders.refused.join(name);
+                self.publish_report(&text::read_files(&fs::read(&file)?))?;
+                file
+            }
         };
-        match fs::read(file) {
-            Ok(text) => text::read_record(&text)
-                .map(Some)
-                .map_err(|_| ClaimError::Unreadable),
-            Err(error) => Err(error.into()),
-        }
+        let text = fs::read(file)?;
+        text::read_record(&text)
+            .map(Some)
+            .map_err(|_| ClaimError::Unreadable)
     }
 
     /// The session lets go of the key: what is held is no longer pinned. Nothing but memory
     /// depends on this call.
     pub fn release(&self, key: &TransactionKey, generation: Generation) {
         release(&mut self.lock(), KeyHash::of(key), generation);
-        self.released.notify_all();
+        self.changed.notify_all();
     }
 
     // ---- content ----
@@ -286,10 +307,11 @@ impl FileStore {
             return Err(Confirmation::Outdated);
         };
         let name = message_name(key, entry.owner, claim.generation);
-        if claim.length == OctetOffset::default() {
+        // (An empty message has the same length, but not if it is the server's.)
+        if claim.length == OctetOffset::default() && !entry.owes() {
             // The transaction starts afresh: what an older one left must not stand beside it.
             if let Held::Partial(_) = entry.held() {
-                let before = index.set_held(key, Held::Nothing);
+                let before = index.set_held(key, Held::Nothing, false);
                 self.remove_held(&index, key, &before, None);
             }
             return Ok(Content::new(&self.folders.incoming, name, Vec::new()));
@@ -376,7 +398,7 @@ impl FileStore {
             return Err(StoreError::Outdated);
         }
         content.kept = true;
-        self.publish_partial(&mut index, key, &prepared, segments)?;
+        self.publish_partial(&mut index, key, &prepared, segments, record)?;
         Ok(())
     }
 
@@ -398,6 +420,7 @@ impl FileStore {
         key: KeyHash,
         prepared: &Path,
         segments: Vec<Segment>,
+        record: &Record,
     ) -> io::Result<()> {
         let Some(owner) = index.get(key).map(|entry| entry.owner) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -407,10 +430,11 @@ impl FileStore {
             .rename(prepared, &partial.join(partial_name(key, owner)))?;
         if let Err(error) = self.disk.sync_folder(partial) {
             // Which of the two records a crash would leave is anybody's guess.
-            index.set_held(key, Held::Unclear);
+            index.set_held(key, Held::Unclear, false);
             return Err(error);
         }
-        let before = index.set_held(key, Held::Partial(segments.clone()));
+        let owes = record.duty() != Duty::Nothing;
+        let before = index.set_held(key, Held::Partial(segments.clone()), owes);
         if let Held::Partial(before) = before {
             for old in before {
                 if segments.iter().all(|segment| segment.file != old.file) {
@@ -423,8 +447,8 @@ impl FileStore {
 
     fn sync_segments(&self, segments: &[Segment]) -> io::Result<()> {
         for segment in segments {
-            let file = fs::File::open(self.folders.incoming.join(&segment.file))?;
-            self.disk.sync(&file)?;
+            let path = self.folders.incoming.join(&segment.file);
+            self.disk.sync(&path, &fs::File::open(&path)?)?;
         }
         self.disk.sync_folder(&self.folders.incoming)
     }
@@ -444,7 +468,7 @@ impl FileStore {
             return;
         };
         if discard.applies_to(&record) {
-            let before = index.set_held(key, Held::Nothing);
+            let before = index.set_held(key, Held::Nothing, false);
             self.remove_held(&index, key, &before, None);
         }
     }
@@ -536,8 +560,9 @@ impl FileStore {
                 self.settings.retention
             };
             let age = now.duration_since(entry.since).unwrap_or_default();
-            // What a session holds is pinned; what cannot be read is never removed.
+            // What a session holds is pinned; what cannot be read, or has a duty, is never removed.
             !entry.claimed
+                && !entry.owes()
                 && entry.running.is_none()
                 && *entry.held() != Held::Unclear
                 && age > retention
@@ -548,7 +573,7 @@ impl FileStore {
             .map(|(key, _)| key)
             .collect();
         for key in old {
-            let before = index.set_held(key, Held::Nothing);
+            let before = index.set_held(key, Held::Nothing, false);
             self.remove_held(&index, key, &before, None);
             index.tidy(key);
         }
@@ -561,17 +586,21 @@ impl FileStore {
             .rename(&self.folders.incoming.join(file), &message)
     }
 
-    /// Moves a committed message to its place if that has not been done.
+    /// Moves a committed message, and its notification, to their places if that has not been done.
     fn finish_delivery(&self, name: &str) -> io::Result<()> {
         let delivered = &self.folders.delivered;
-        if delivered.join(format!("{name}.eml")).exists() {
-            return Ok(());
-        }
         let envelope = fs::read(delivered.join(format!("{name}.envelope")))?;
-        let file = text::read_content_file(&envelope).unwrap_or_default();
-        match self.folders.incoming.join(&file).is_file() {
-            true => self.publish_message(name, &file),
-            false => Ok(()), // somebody has taken the message
+        let files = text::read_files(&envelope);
+        self.publish_report(&files)?;
+        // Where it is in neither place, somebody has taken it.
+        match files.content {
+            Some(file)
+                if !delivered.join(format!("{name}.eml")).exists()
+                    && self.folders.incoming.join(&file).is_file() =>
+            {
+                self.publish_message(name, &file)
+            }
+            _ => Ok(()),
         }
     }
 

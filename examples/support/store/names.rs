@@ -23,6 +23,14 @@ impl KeyHash {
     pub fn of(key: &TransactionKey) -> Self {
         Self(u128::from_be_bytes(hash(key.as_bytes())))
     }
+
+    /// Stands for a transaction without a TRANSID, of which only the store knows. No client can
+    /// name it: what is hashed begins like no key.
+    pub fn of_message(name: &str) -> Self {
+        Self(u128::from_be_bytes(hash(
+            &[b"\xff", name.as_bytes()].concat(),
+        )))
+    }
 }
 
 impl OwnerHash {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Condvar, Mutex};
 use std::time::SystemTime;
 
-use smtp_checkpoint::checkpoint::Generation;
+use smtp_checkpoint::checkpoint::{Duty, Generation};
 
 use super::disk::{Disk, UNFINISHED};
 use super::index::{Held, Index};
@@ -22,22 +22,33 @@ impl FileStore {
     ///
     /// Where the directory cannot be read or written.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
+        Self::open_on(Disk::default(), directory, settings)
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be read or written.
+    pub fn open_on(disk: Disk, directory: &Path, settings: Settings) -> io::Result<Self> {
         let folder = |name: &str| -> io::Result<_> {
             let folder = directory.join(name);
             fs::create_dir_all(&folder)?;
             Ok(folder)
         };
         let store = Self {
-            settings,
             folders: Folders {
+                root: directory.into(),
                 incoming: folder("incoming")?,
                 partial: folder("partial")?,
                 delivered: folder("delivered")?,
                 refused: folder("refused")?,
+                dsn: folder("dsn")?,
             },
-            disk: Disk::default(),
-            index: Mutex::default(),
-            released: Condvar::new(),
+            disk,
+            index: Mutex::new(Index::new(settings.detached)),
+            settings,
+            changed: Condvar::new(),
             plain_messages: AtomicU64::new(0),
         };
         store.disk.sync_folder(directory)?;
@@ -52,7 +63,7 @@ impl FileStore {
             if let Some(name) = name.strip_suffix(".envelope") {
                 self.finish_delivery(name)?;
                 let file = folders.delivered.join(format!("{name}.envelope"));
-                self.find_completion(&mut index, name, &file, Held::Delivered(name.into()));
+                self.find_completion(&mut index, name, &file, Held::Delivered(name.into()))?;
             } else if name.ends_with(UNFINISHED) {
                 self.disk.remove(&folders.delivered.join(name));
             }
@@ -62,7 +73,13 @@ impl FileStore {
             if name.ends_with(UNFINISHED) {
                 self.disk.remove(&file);
             } else {
-                self.find_completion(&mut index, &name, &file, Held::Refused(name.clone()));
+                self.publish_report(&text::read_files(&fs::read(&file)?))?;
+                self.find_completion(&mut index, &name, &file, Held::Refused(name.clone()))?;
+            }
+        }
+        for name in names(&folders.dsn)? {
+            if name.ends_with(UNFINISHED) {
+                self.disk.remove(&folders.dsn.join(name));
             }
         }
         let mut unclaimed: HashSet<String> = names(&folders.incoming)?.into_iter().collect();
@@ -79,6 +96,7 @@ impl FileStore {
                 self.find_partial(&mut index, key, owner, &mut unclaimed)?;
             }
         }
+        self.recover_limiter(&mut index);
         drop(index);
         for file in unclaimed {
             self.disk.remove(&folders.incoming.join(file));
@@ -89,29 +107,40 @@ impl FileStore {
             &folders.partial,
             &folders.delivered,
             &folders.refused,
+            &folders.dsn,
         ] {
             self.disk.sync_folder(folder)?;
         }
         Ok(())
     }
 
-    /// A file that may hold a completion record. It is read when it is asked for.
-    fn find_completion(&self, index: &mut Index, name: &str, file: &Path, held: Held) {
+    /// A file that may hold a completion record.
+    fn find_completion(
+        &self,
+        index: &mut Index,
+        name: &str,
+        file: &Path,
+        held: Held,
+    ) -> io::Result<()> {
         let Some((key, owner, generation)) = read_message_name(name) else {
-            return; // of a transaction without a TRANSID
+            return Ok(()); // of a transaction without a TRANSID
         };
         index.saw_generation(generation);
+        // One that cannot be read is found to be so when it is asked for.
+        let record = text::read_record(&fs::read(file)?);
+        let owes = record.is_ok_and(|record| record.duty() != Duty::Nothing);
         let since = modified(file);
         let age = SystemTime::now().duration_since(since).unwrap_or_default();
         let entry = index.enter(key, owner);
-        if age <= self.settings.retention && entry.generation <= generation {
+        if (owes || age <= self.settings.retention) && entry.generation <= generation {
             entry.generation = generation;
-            index.set_held(key, held);
+            index.set_held(key, held, owes);
             if let Some(entry) = index.get_mut(key) {
                 entry.since = since;
             }
         }
         index.tidy(key);
+        Ok(())
     }
 
     /// A partial record. Its segments are taken out of `unclaimed`.
@@ -123,7 +152,8 @@ impl FileStore {
         unclaimed: &mut HashSet<String>,
     ) -> io::Result<()> {
         let file = self.folders.partial.join(partial_name(key, owner));
-        let (held, generation) = match text::read_partial(&fs::read(&file)?) {
+        let text = fs::read(&file)?;
+        let (held, generation, owes) = match text::read_partial(&text) {
             Ok((segments, record)) => {
                 index.saw_generation(record.generation());
                 let committed = index
@@ -137,17 +167,21 @@ impl FileStore {
                 for segment in &segments {
                     unclaimed.remove(&segment.file);
                 }
-                (Held::Partial(segments), record.generation())
+                let owes = record.duty() != Duty::Nothing;
+                (Held::Partial(segments), record.generation(), owes)
             }
             Err(text::Unreadable) => {
                 // Kept with all that may belong to it, for somebody to look at.
                 unclaimed.retain(|file| !file.starts_with(&key.to_string()));
-                (Held::Unclear, Generation(0))
+                for file in text::named_files(&text) {
+                    unclaimed.remove(&file);
+                }
+                (Held::Unclear, Generation(0), false)
             }
         };
         let entry = index.enter(key, owner);
         entry.generation = entry.generation.max(generation);
-        index.set_held(key, held);
+        index.set_held(key, held, owes);
         if let Some(entry) = index.get_mut(key) {
             entry.since = modified(&file);
         }

@@ -1,7 +1,8 @@
 //! What the small files hold: lines that a person can read, and the encoded record in hex.
 
-use smtp_checkpoint::checkpoint::Record;
+use smtp_checkpoint::checkpoint::{Record, Verdict};
 use smtp_checkpoint::envelope::Envelope;
+use smtp_checkpoint::reply::Severity;
 
 use super::content::Segment;
 
@@ -11,6 +12,7 @@ pub struct Unreadable;
 
 const SEGMENT: &[u8] = b"segment ";
 const CONTENT: &[u8] = b"content ";
+const REPORT: &[u8] = b"report ";
 const RECORD: &[u8] = b"record ";
 
 /// A partial record, and the segments that its content is in, in order.
@@ -26,18 +28,25 @@ pub fn write_partial(segments: &[Segment], record: &Record) -> Vec<u8> {
 
 pub fn read_partial(text: &[u8]) -> Result<(Vec<Segment>, Record), Unreadable> {
     let record = read_record(text)?;
-    let segments = text
-        .split(|octet| *octet == b'\n')
-        .filter_map(|line| line.strip_prefix(SEGMENT))
-        .map(read_segment)
-        .collect::<Option<Vec<_>>>()
-        .ok_or(Unreadable)?;
+    let segments = segments(text).collect::<Option<Vec<_>>>();
+    let segments = segments.ok_or(Unreadable)?;
     let octets: u64 = segments.iter().map(|segment| segment.octets).sum();
     if octets == record.length().get() {
         Ok((segments, record))
     } else {
         Err(Unreadable)
     }
+}
+
+fn segments(text: &[u8]) -> impl Iterator<Item = Option<Segment>> {
+    text.split(|octet| *octet == b'\n')
+        .filter_map(|line| line.strip_prefix(SEGMENT))
+        .map(read_segment)
+}
+
+/// The files that a partial record counts on, as far as they can be read.
+pub fn named_files(text: &[u8]) -> impl Iterator<Item = String> {
+    segments(text).flatten().map(|segment| segment.file)
 }
 
 fn read_segment(line: &[u8]) -> Option<Segment> {
@@ -51,30 +60,77 @@ fn read_segment(line: &[u8]) -> Option<Segment> {
     })
 }
 
-/// Who sent the message and whom it is for, the file that its content is in until it is moved, and
-/// the completion record where there is one.
-pub fn write_envelope(envelope: &Envelope, file: &str, completed: Option<&Record>) -> Vec<u8> {
+/// Files in `incoming` that a commit makes count, and that are moved to their places then.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The message.
+    pub content: Option<String>,
+    /// The notification that somebody does not get it.
+    pub report: Option<String>,
+}
+
+/// Who sent the message and whom it is delivered to: those whom the verdict accepts, but for those
+/// (by index) who turned out not to get it; the files; and the completion record where there is
+/// one.
+pub fn write_envelope(
+    envelope: &Envelope,
+    verdict: &Verdict,
+    but: &[usize],
+    files: &Files,
+    completed: Option<&Record>,
+) -> Vec<u8> {
     let mut text = envelope.mail_line().to_vec();
     text.push(b'\n');
-    for recipient in envelope.accepted() {
-        text.extend_from_slice(recipient.line());
-        text.push(b'\n');
+    // The one reply of SMTP is that of all, in LMTP each has its own.
+    let replies = verdict.replies();
+    for (recipient, reply) in envelope.accepted().zip(replies.iter().cycle()) {
+        if reply.severity() == Severity::Completion && !but.contains(&recipient.index()) {
+            text.extend_from_slice(recipient.line());
+            text.push(b'\n');
+        }
     }
-    text.extend_from_slice(CONTENT);
-    text.extend_from_slice(format!("{file}\n").as_bytes());
+    write_file(&mut text, CONTENT, files.content.as_deref());
+    write_file(&mut text, REPORT, files.report.as_deref());
     if let Some(record) = completed {
         write_record(&mut text, record);
     }
     text
 }
 
-/// Where the content of an envelope was when it was written.
-pub fn read_content_file(envelope: &[u8]) -> Option<String> {
-    let file = envelope
-        .split(|octet| *octet == b'\n')
-        .find_map(|line| line.strip_prefix(CONTENT))?;
-    let file = String::from_utf8(file.to_vec()).ok()?;
-    (!file.contains('/')).then_some(file)
+fn write_file(text: &mut Vec<u8>, name: &[u8], file: Option<&str>) {
+    if let Some(file) = file {
+        text.extend_from_slice(name);
+        text.extend_from_slice(file.as_bytes());
+        text.push(b'\n');
+    }
+}
+
+/// The files of an envelope.
+pub fn read_files(envelope: &[u8]) -> Files {
+    let read = |name| {
+        let mut lines = envelope.split(|octet| *octet == b'\n');
+        let file = lines.find_map(|line| line.strip_prefix(name))?;
+        let file = String::from_utf8(file.to_vec()).ok()?;
+        (!file.contains('/')).then_some(file)
+    };
+    Files {
+        content: read(CONTENT),
+        report: read(REPORT),
+    }
+}
+
+/// The same text with another record, and another notification where one is given.
+pub fn with_record(text: &[u8], report: Option<&str>, record: &Record) -> Vec<u8> {
+    let mut new = Vec::new();
+    for line in text.split_inclusive(|octet| *octet == b'\n') {
+        let replaced = line.starts_with(REPORT) && report.is_some();
+        if !replaced && !line.starts_with(RECORD) {
+            new.extend_from_slice(line);
+        }
+    }
+    write_file(&mut new, REPORT, report);
+    write_record(&mut new, record);
+    new
 }
 
 fn write_record(text: &mut Vec<u8>, record: &Record) {

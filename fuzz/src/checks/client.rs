@@ -55,18 +55,18 @@ fn config(pick: u8) -> Arc<ClientConfig> {
         output: 256,
         ..Limits::default()
     };
-    let builder = ClientConfig::builder("c.example")
+    let tls = if pick & 4 == 0 {
+        TlsPolicy::IfOffered
+    } else {
+        TlsPolicy::Never
+    };
+    let builder = ClientConfig::builder("c.example", tls)
         .protocol(if pick & 1 == 0 {
             Protocol::Smtp
         } else {
             Protocol::Lmtp
         })
         .pipelining(pick & 2 == 0)
-        .tls(if pick & 4 == 0 {
-            TlsPolicy::IfOffered
-        } else {
-            TlsPolicy::Never
-        })
         .auth_in_clear(true)
         .rdlv(request(pick))
         .chunk_size(if pick & 8 == 0 { 64 } else { 3 })
@@ -100,7 +100,7 @@ fn transaction(pick: u8) -> UnfinishedTransaction {
     let line = |line: &'static [u8]| MailLine::parse(line).expect("a MAIL");
     let rcpt = |line: &'static [u8]| RcptLine::parse(line).expect("an RCPT");
     let content = Content::measure(message(pick));
-    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content)
+    let mut builder = UnfinishedTransaction::builder(line(b"MAIL FROM:<a@b.example>"), content, 0)
         .recipient(rcpt(b"RCPT TO:<c@d.example>"))
         .recipient(rcpt(b"RCPT TO:<e@f.example>"));
     if pick & 16 == 0 {

@@ -1,8 +1,9 @@
 //! Stored data: decoding never panics, and what decodes is encoded as it was.
 
 use smtp_checkpoint::checkpoint::{
-    Completion, Record, RecordState, TransactionKey, UnfinishedTransaction, Verdict,
+    Completion, Duty, Record, RecordState, TransactionKey, UnfinishedTransaction, Verdict,
 };
+use smtp_checkpoint::dsn::Owed;
 use smtp_checkpoint::reply::{Reply, standard};
 
 pub fn check(data: &[u8]) {
@@ -12,7 +13,7 @@ pub fn check(data: &[u8]) {
     summed.extend_from_slice(&checksum(data).to_be_bytes());
     one(&summed);
     // Any octets, with the head of a record.
-    for head in [b"REC\x01", b"UNF\x01"] {
+    for head in [b"REC\x01", b"REC\x02", b"UNF\x01"] {
         let mut headed = [head, data].concat();
         headed.extend_from_slice(&checksum(&headed).to_be_bytes());
         one(&headed);
@@ -61,10 +62,35 @@ fn one(octets: &[u8]) {
             assert_eq!(Record::decode(&completed.encode()).as_ref(), Ok(&completed));
         }
     }
+    detached(&record);
     for recipient in record.envelope().recipients() {
         let _ = recipient.rcpt().same_recipient(&recipient.rcpt());
     }
     assert!(record.envelope().accepted().count() <= record.envelope().recipients().count());
+}
+
+/// The mark of a client that has detached stays, whatever else happens to the record.
+fn detached(record: &Record) {
+    let detached = record.detach();
+    assert!(detached.is_detached());
+    assert_eq!(Record::decode(&detached.encode()).as_ref(), Ok(&detached));
+    assert!(detached.withdraw().is_detached() && detached.processing(7).is_detached());
+    assert_eq!(
+        detached.take_back(record.generation()),
+        record.take_back(record.generation())
+    );
+    match detached.duty() {
+        Duty::Nothing => {}
+        Duty::Decide => assert!(!matches!(detached.state(), RecordState::Committed(_))),
+        Duty::Report(results) => {
+            let owed = Owed::by(detached.envelope(), &results).expect("results that fit");
+            assert!(matches!(owed, Owed::Report(_)), "nothing is owed");
+            let issued = detached.with_dsn_issued();
+            assert_eq!(issued.duty(), Duty::Nothing);
+            assert_eq!(issued.with_dsn_issued(), issued);
+            assert_eq!(Record::decode(&issued.encode()).as_ref(), Ok(&issued));
+        }
+    }
 }
 
 /// FNV-1a, as the encoding has it.

@@ -118,7 +118,8 @@ fn replies(mut output: &[u8], wire: &[u8], run: &driver::Run, lmtp: bool) {
         output = &output[consumed..];
         count += 1;
         let text = reply.first_line();
-        let from_caller = text.windows(7).any(|word| word == b"verdict");
+        let says = |said: &[u8]| text.windows(said.len()).any(|word| word == said);
+        let from_caller = says(b"verdict") || says(b"reported by delivery status notification");
         verdicts += usize::from(from_caller);
         chunks += usize::from(text.ends_with(b"Chunk received"));
         if after_354 && reply.severity() == Severity::Completion {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smtp_checkpoint::dot::FaultPolicy;
 use smtp_checkpoint::limits::Limits;
+use smtp_checkpoint::rdlv::ServerSettings;
 use smtp_checkpoint::server::{DataRate, Protocol, ServerConfig};
 
 use super::driver::Mode;
@@ -27,6 +28,8 @@ pub fn config(pick: u8, mode: Mode) -> Arc<ServerConfig> {
         ..Limits::default()
     };
     let mut builder = ServerConfig::builder("mx.fuzz.example")
+        .smtputf8(true)
+        .dsn(true)
         .limits(limits)
         .protocol(if on(1) {
             Protocol::Lmtp
@@ -51,6 +54,10 @@ pub fn config(pick: u8, mode: Mode) -> Arc<ServerConfig> {
             octets: 60,
             window: Duration::from_secs(60),
         }));
+    if !on(128) {
+        let rdlv = ServerSettings::new(1).expect("a mintimer").deta(true);
+        builder = builder.rdlv(rdlv);
+    }
     if on(2) {
         builder = builder.auth(["PLAIN", "LOGIN"]).burl("imap");
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use smtp_checkpoint::checkpoint::{
-    Claim, Completion, Generation, Record, RecordState, TransactionKey, Transfer, Verdict,
+    Claim, Completion, Duty, Generation, Record, RecordState, TransactionKey, Transfer, Verdict,
 };
+use smtp_checkpoint::dsn::Owed;
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Store {
@@ -44,10 +45,10 @@ impl Store {
             .is_some_and(|held| held.generation == generation)
     }
 
-    /// The content under a key up to a length.
-    pub fn content(&self, key: &TransactionKey, length: u64) -> Vec<u8> {
-        let held = &self.held[key];
-        held.content[..length as usize].to_vec()
+    /// The content under a key up to a length, where there is so much.
+    pub fn content(&self, key: &TransactionKey, length: u64) -> Option<Vec<u8>> {
+        let content = self.held[key].content.get(..length as usize)?;
+        Some(content.to_vec())
     }
 
     /// A partial record, with the content that was handed over.
@@ -123,6 +124,40 @@ impl Store {
             if let Some(held) = self.held.get_mut(key) {
                 held.record = None;
                 held.content.clear();
+            }
+        }
+    }
+
+    /// What is held is the server's from now on; false where nothing is, or the key has moved on.
+    pub fn detach(&mut self, key: &TransactionKey, generation: Generation) -> bool {
+        let current = self.is_current(key, generation);
+        match self.held.get_mut(key) {
+            Some(held) if current => {
+                held.record = held.record.as_ref().map(Record::detach);
+                held.record.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// A final reply was transmitted to a client that had detached.
+    pub fn take_back(&mut self, key: &TransactionKey, generation: Generation) {
+        if let Some(held) = self.held.get_mut(key) {
+            held.record = held
+                .record
+                .as_ref()
+                .map(|record| record.take_back(generation));
+        }
+    }
+
+    /// What is due for a client that has detached is done.
+    pub fn report(&mut self, key: &TransactionKey) {
+        if let Some(record) = self.held.get_mut(key).and_then(|held| held.record.as_mut()) {
+            if let Duty::Report(results) = record.duty() {
+                let owed = Owed::by(record.envelope(), &results).expect("results that fit");
+                assert!(matches!(owed, Owed::Report(_)), "nothing is owed");
+                *record = record.with_dsn_issued();
+                assert_eq!(record.duty(), Duty::Nothing);
             }
         }
     }

@@ -1,0 +1,504 @@
+//! What a store may answer, known from all that it was asked and answered before.
+//!
+//! Knows nothing of how a store works: whoever breaks a promise is caught at the first call that
+//! shows it, which is often long before a message is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smtp_checkpoint::checkpoint::{
+    Claim, Completion, Confirmation, Discard, Generation, Record, RecordState, TransactionKey,
+    Transfer, Verdict,
+};
+use smtp_checkpoint::server::ClaimToConfirm;
+
+use crate::store::{Decision, Standing, StoreError};
+use crate::violation::{Held, Rule, Violation};
+
+/// What is known of all keys.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    keys: BTreeMap<TransactionKey, Known>,
+}
+
+/// What is known of a key.
+#[derive(Debug, Default)]
+struct Known {
+    hosts: BTreeMap<usize, OnHost>,
+    running: Option<Running>,
+    /// Decisions that ended other than by their commit.
+    ended: BTreeSet<(usize, Decision)>,
+    committed: Option<Committed>,
+    /// A commit of which nobody knows whether it was done.
+    unclear: Option<Completion>,
+}
+
+/// What is known of a key on one host.
+#[derive(Debug, Default)]
+struct OnHost {
+    /// The latest claim of this life of the process.
+    claimed: Option<Generation>,
+    /// The partial record that a claim found last: it has been announced, so it has to be there.
+    announced: Option<u64>,
+    /// Records that were, or may have been, stored.
+    kept: Vec<Record>,
+    /// The content under each generation, as it has to be; none where that is not known.
+    content: BTreeMap<Generation, Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    host: usize,
+    decision: Decision,
+    record: Record,
+    /// Its process is dead, or its lease has expired: another claim may end it.
+    doubtful: bool,
+}
+
+#[derive(Debug)]
+struct Committed {
+    completion: Completion,
+    length: u64,
+    /// It was discarded, as one that is of no use any more may be.
+    may_be_gone: bool,
+}
+
+fn broken<T>(rule: Rule, what: impl Into<String>) -> Held<T> {
+    Err(Violation::new(rule, what))
+}
+
+impl Audit {
+    fn key(&mut self, key: &TransactionKey) -> &mut Known {
+        self.keys.entry(key.clone()).or_default()
+    }
+
+    /// The process of a host has died.
+    pub(crate) fn died(&mut self, host: usize) {
+        for known in self.keys.values_mut() {
+            known.on(host).claimed = None;
+            if let Some(running) = known.running.as_mut().filter(|it| it.host == host) {
+                running.doubtful = true;
+            }
+        }
+    }
+
+    pub(crate) fn leases_expired(&mut self) {
+        for running in self.keys.values_mut().filter_map(|it| it.running.as_mut()) {
+            running.doubtful = true;
+        }
+    }
+
+    pub(crate) fn claim(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        claim: &Result<Claim, StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let (generation, found) = match claim {
+            Err(_) => return Ok(()),
+            Ok(Claim::Unrecorded) => {
+                known.found_nothing(host)?;
+                known.on(host).claimed = None;
+                return Ok(());
+            }
+            Ok(Claim::Claimed { generation, found }) => (*generation, found.as_deref()),
+        };
+        let on = known.on(host);
+        if let Some(before) = on.claimed.filter(|before| *before >= generation) {
+            return broken(
+                Rule::OneOwner,
+                format!("a claim under generation {generation} after one under {before}"),
+            );
+        }
+        on.claimed = Some(generation);
+        let Some(record) = found else {
+            return known.found_nothing(host);
+        };
+        match record.state() {
+            RecordState::Partial => known.found_partial(host, generation, record),
+            RecordState::Processing { .. } => known.found_processing(record),
+            RecordState::Committed(completion) => known.found_committed(record, completion),
+        }
+    }
+
+    pub(crate) fn confirm(
+        &mut self,
+        host: usize,
+        claim: &ClaimToConfirm,
+        confirmation: &Result<Confirmation, StoreError>,
+    ) -> Held {
+        let known = self.key(&claim.key);
+        let Ok(confirmation) = confirmation else {
+            return Ok(());
+        };
+        if known.on(host).claimed != Some(claim.generation) {
+            return match confirmation {
+                Confirmation::Current => broken(Rule::OneOwner, "an outdated claim is confirmed"),
+                _ => Ok(()),
+            };
+        }
+        let length = claim.length.get();
+        let complete = known.complete_length();
+        let doubtful = known.unclear.is_some() || known.is_doubtful();
+        match confirmation {
+            Confirmation::Current if complete.is_some_and(|size| size != length) && !doubtful => {
+                broken(
+                    Rule::AtMostOnce,
+                    format!("a claim of {length} octets is confirmed, {complete:?} are complete"),
+                )
+            }
+            Confirmation::Current => {
+                let on = known.on(host);
+                if length == 0 && complete.is_none() {
+                    on.announced = None;
+                    on.content.insert(claim.generation, Vec::new());
+                }
+                Ok(())
+            }
+            _ if complete.is_some() || doubtful => Ok(()),
+            Confirmation::Outdated => broken(Rule::Contract, "the current claim is not confirmed"),
+            Confirmation::WrongLength => broken(
+                Rule::OffsetIsDurable,
+                format!("a claim of {length} octets, which were announced, is not confirmed"),
+            ),
+        }
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        generation: Generation,
+        start: u64,
+        octets: &[u8],
+        written: &Result<(), StoreError>,
+    ) -> Held {
+        let on = self.key(key).on(host);
+        if on.claimed != Some(generation) || written.is_err() {
+            return Ok(());
+        }
+        let Some(content) = on.content.get_mut(&generation) else {
+            return Ok(());
+        };
+        if content.len() as u64 != start {
+            return broken(
+                Rule::Session,
+                format!("content at {start} behind {} octets", content.len()),
+            );
+        }
+        content.extend_from_slice(octets);
+        Ok(())
+    }
+
+    pub(crate) fn keep(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        record: &Record,
+        kept: &Result<(), StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let is_current = known.on(host).claimed == Some(record.generation());
+        match kept {
+            Err(StoreError::Outdated) => return Ok(()),
+            Ok(()) if !is_current => {
+                return broken(Rule::OneOwner, "a record of an outdated claim is stored");
+            }
+            Ok(()) if known.is_decided_on(host) => {
+                return broken(Rule::OneCommit, "a partial record replaces a decision");
+            }
+            _ => {}
+        }
+        let on = known.on(host);
+        let content = on.content.get(&record.generation()).map(Vec::len);
+        if content.is_some_and(|octets| (octets as u64) < record.length().get()) {
+            return broken(
+                Rule::Session,
+                format!("a record of {} octets, {content:?} came", record.length()),
+            );
+        }
+        on.kept.push(record.clone());
+        Ok(())
+    }
+
+    pub(crate) fn begin(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        record: &Record,
+        begun: &Result<Decision, StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let is_current = known.on(host).claimed == Some(record.generation());
+        let is_free = known.running.is_none() && !known.is_committed();
+        match begun {
+            Ok(_) if !is_current => broken(Rule::OneOwner, "an outdated claim begins a decision"),
+            Ok(decision) if is_free || known.is_doubtful() => {
+                known.end_running();
+                known.on(host).kept.push(record.withdraw());
+                known.running = Some(Running {
+                    host,
+                    decision: *decision,
+                    record: record.clone(),
+                    doubtful: false,
+                });
+                Ok(())
+            }
+            Ok(_) => broken(Rule::OneCommit, "a second decision is begun"),
+            Err(StoreError::Outdated)
+                if is_current && is_free && known.unclear.is_none() && known.has_all(record) =>
+            {
+                broken(Rule::Contract, "the current claim may not begin a decision")
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        decision: Decision,
+        verdict: &Verdict,
+        committed: &Result<(), StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let in_force = known
+            .running
+            .as_ref()
+            .filter(|running| running.host == host && running.decision == decision);
+        let Some(running) = in_force else {
+            return match committed {
+                Ok(()) => broken(Rule::OneCommit, "a decision that had ended is committed"),
+                Err(_) => Ok(()),
+            };
+        };
+        if *committed == Err(StoreError::Outdated) && !running.doubtful {
+            return broken(
+                Rule::DecisionOutlives,
+                "a decision that nobody withdrew is refused",
+            );
+        }
+        let length = running.record.length().get();
+        let completion = match running.record.complete(verdict).as_ref().map(Record::state) {
+            Ok(RecordState::Committed(completion)) => completion.clone(),
+            _ => return broken(Rule::Session, "a verdict that does not fit"),
+        };
+        known.end_running();
+        match committed {
+            Ok(()) => known.is_now_committed(host, completion, length),
+            Err(StoreError::Crashed | StoreError::Unclear) => known.unclear = Some(completion),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn withdraw(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        decision: Decision,
+        withdrawn: &Result<(), StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let in_force = known
+            .running
+            .as_ref()
+            .is_some_and(|running| running.host == host && running.decision == decision);
+        match withdrawn {
+            Ok(()) if !in_force => broken(Rule::Contract, "a decision that had ended is withdrawn"),
+            Ok(()) | Err(StoreError::Unclear) if in_force => {
+                known.end_running();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn look(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        generation: Generation,
+        standing: &Result<Standing, StoreError>,
+    ) -> Held {
+        let known = self.key(key);
+        let is_current = known.on(host).claimed == Some(generation);
+        match standing {
+            Err(_) | Ok(Standing::Outdated) => Ok(()),
+            Ok(_) if !is_current => broken(Rule::OneOwner, "an outdated claim is told an outcome"),
+            Ok(Standing::Running) if known.running.is_none() => {
+                broken(Rule::Contract, "a decision that has ended is said to run")
+            }
+            Ok(Standing::Running) => Ok(()),
+            Ok(Standing::Decided(completion)) => known.told(completion),
+            Ok(Standing::Withdrawn) if known.is_committed() => broken(
+                Rule::AtMostOnce,
+                "a committed decision is said to be withdrawn",
+            ),
+            Ok(Standing::Withdrawn) => Ok(()),
+        }
+    }
+
+    pub(crate) fn discard(&mut self, host: usize, discard: &Discard) {
+        let known = self.key(&discard.key);
+        if known.on(host).claimed != Some(discard.generation) {
+            return;
+        }
+        known.on(host).announced = None;
+        if let Some(committed) = &mut known.committed {
+            committed.may_be_gone |= committed.completion.is_transient();
+        }
+    }
+}
+
+impl Known {
+    fn on(&mut self, host: usize) -> &mut OnHost {
+        self.hosts.entry(host).or_default()
+    }
+
+    fn is_committed(&self) -> bool {
+        (self.committed.as_ref()).is_some_and(|committed| !committed.may_be_gone)
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.doubtful)
+    }
+
+    fn is_decided_on(&self, host: usize) -> bool {
+        let running = self.running.as_ref();
+        self.is_committed() || running.is_some_and(|it| it.host == host && !it.doubtful)
+    }
+
+    fn complete_length(&self) -> Option<u64> {
+        let running = self.running.as_ref();
+        let committed = self.committed.as_ref().map(|committed| committed.length);
+        committed.or_else(|| running.map(|running| running.record.length().get()))
+    }
+
+    fn has_all(&self, record: &Record) -> bool {
+        self.hosts.values().any(|on| {
+            let content = on.content.get(&record.generation());
+            content.is_some_and(|content| content.len() as u64 == record.length().get())
+        })
+    }
+
+    fn end_running(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.ended.insert((running.host, running.decision));
+        }
+    }
+
+    fn is_now_committed(&mut self, host: usize, completion: Completion, length: u64) {
+        self.committed = Some(Committed {
+            completion,
+            length,
+            may_be_gone: false,
+        });
+        self.unclear = None;
+        let on = self.on(host);
+        on.announced = None;
+        on.content.clear();
+    }
+
+    /// No decision may be in force, and none committed.
+    fn found_no_decision(&mut self) -> Held {
+        if self.is_committed() {
+            return broken(Rule::AtMostOnce, "the completion record is gone");
+        }
+        if self.running.is_some() && !self.is_doubtful() {
+            return broken(Rule::OneCommit, "a decision that runs is not found");
+        }
+        self.end_running();
+        self.committed = None;
+        self.unclear = None;
+        Ok(())
+    }
+
+    fn found_nothing(&mut self, host: usize) -> Held {
+        self.found_no_decision()?;
+        match self.on(host).announced {
+            None => Ok(()),
+            Some(length) => broken(
+                Rule::OffsetIsDurable,
+                format!("{length} octets had been announced, and nothing is found"),
+            ),
+        }
+    }
+
+    fn found_partial(&mut self, host: usize, generation: Generation, record: &Record) -> Held {
+        self.found_no_decision()?;
+        let on = self.on(host);
+        if !on.kept.contains(record) {
+            return broken(
+                Rule::IdentitiesApart,
+                "a record is found that was never stored under this key",
+            );
+        }
+        let length = record.length().get();
+        if let Some(announced) = on.announced.filter(|announced| *announced > length) {
+            return broken(
+                Rule::OffsetIsDurable,
+                format!("{announced} octets had been announced, {length} are found"),
+            );
+        }
+        on.announced = Some(length);
+        let octets = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = on.content.get(&record.generation());
+        let Some(content) = content.and_then(|content| content.get(..octets)) else {
+            on.content.remove(&generation);
+            return Ok(());
+        };
+        let mid_line = !content.is_empty() && !content.ends_with(b"\r\n");
+        if record.transfer() == Transfer::Data && mid_line {
+            return broken(Rule::Session, "an offset of DATA is no line start");
+        }
+        let content = content.to_vec();
+        on.content.insert(generation, content);
+        Ok(())
+    }
+
+    fn found_processing(&mut self, record: &Record) -> Held {
+        if self.is_committed() {
+            return broken(Rule::AtMostOnce, "a committed decision is found running");
+        }
+        match &self.running {
+            Some(running) if running.record.length() == record.length() => Ok(()),
+            None if self.unclear.is_some() => Ok(()),
+            _ => broken(Rule::Contract, "a decision is found that does not run"),
+        }
+    }
+
+    fn found_committed(&mut self, record: &Record, completion: &Completion) -> Held {
+        self.told(completion)?;
+        if self.committed.is_none() {
+            self.end_running();
+            let length = record.length().get();
+            for host in self.hosts.values_mut() {
+                host.announced = None;
+            }
+            self.committed = Some(Committed {
+                completion: completion.clone(),
+                length,
+                may_be_gone: false,
+            });
+            self.unclear = None;
+        }
+        Ok(())
+    }
+
+    /// This is said to be the outcome.
+    fn told(&self, completion: &Completion) -> Held {
+        let known = self.committed.as_ref().map(|it| &it.completion);
+        if known.or(self.unclear.as_ref()) == Some(completion) {
+            Ok(())
+        } else {
+            broken(
+                Rule::OutcomeIsTrue,
+                "an outcome is told that was not committed",
+            )
+        }
+    }
+}

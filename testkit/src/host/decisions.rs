@@ -1,0 +1,272 @@
+//! Decisions: begun, made at once or later, withdrawn, waited for.
+
+use smtp_checkpoint::checkpoint::Verdict;
+use smtp_checkpoint::reply::standard;
+use smtp_checkpoint::server::{AwaitAnswer, EndOfDataAnswer, EndOfDataQuestion};
+
+use super::events::{refused, reply};
+use super::manner::When;
+use super::{Host, Job};
+use crate::store::{Standing, Store, StoreError};
+use crate::violation::{Held, Rule, Violation};
+use crate::watched::{Call, Stop};
+
+impl<S: Store> Host<S> {
+    pub(super) fn decide(&mut self, at: usize, question: EndOfDataQuestion) -> Call {
+        let now = self.now;
+        let connection = self.connections[at].id;
+        let claim = self.connections[at].claim.clone();
+        let decision = match (claim, question.record().cloned()) {
+            (Some((key, _)), Some(record)) => match self.store.begin(&key, &record) {
+                Ok(decision) => Some(decision),
+                Err(Stop::Store(StoreError::Crashed)) => return Err(StoreError::Crashed.into()),
+                Err(Stop::Violation(violation)) => return Err(violation.into()),
+                Err(Stop::Store(error)) => {
+                    let answer = if error == StoreError::Failed {
+                        local_error(record.expected_replies())
+                    } else {
+                        EndOfDataAnswer::Outdated
+                    };
+                    let session = &mut self.connections[at].session;
+                    session
+                        .answer_end_of_data(now, question, answer)
+                        .map_err(refused)?;
+                    return Ok(());
+                }
+            },
+            (None, None) => None,
+            _ => return Err(Violation::new(Rule::Session, "a claim without a record").into()),
+        };
+        self.ids += 1;
+        self.jobs.push(Job {
+            id: self.ids,
+            connection,
+            question,
+            decision,
+        });
+        if self.manner.when == When::Now {
+            return self.finish_all();
+        }
+        Ok(())
+    }
+
+    /// The decisions that wait to be made.
+    pub(crate) fn deciding(&self) -> impl Iterator<Item = u64> + '_ {
+        self.jobs.iter().map(|job| job.id)
+    }
+
+    pub(crate) fn is_deciding(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// All decisions under way are made.
+    pub(crate) fn finish(&mut self) -> Held {
+        let finished = self.finish_all();
+        self.or_die(finished)?;
+        self.pump_all()
+    }
+
+    fn finish_all(&mut self) -> Call {
+        let codes = self.manner.verdict.clone();
+        while let Some(job) = self.jobs.first() {
+            self.make(job.id, &codes)?;
+        }
+        Ok(())
+    }
+
+    /// A decision is made, if it is still there.
+    pub(crate) fn finish_one(&mut self, job: u64, codes: &[u16]) -> Held {
+        let made = self.make(job, codes);
+        self.or_die(made)?;
+        self.pump_all()
+    }
+
+    /// The MAIL line of what is being decided on.
+    pub(crate) fn mail_of(&self, job: u64) -> Option<&[u8]> {
+        let job = self.jobs.iter().find(|it| it.id == job)?;
+        let record = job.question.record().map(|record| record.envelope());
+        let plain = || {
+            let connection = self.connections.iter().find(|it| it.id == job.connection)?;
+            Some(connection.session.transaction().envelope())
+        };
+        Some(record.or_else(plain)?.mail_line())
+    }
+
+    fn make(&mut self, job: u64, codes: &[u16]) -> Call {
+        let now = self.now;
+        let Some(at) = self.jobs.iter().position(|it| it.id == job) else {
+            return Ok(());
+        };
+        let Job {
+            connection,
+            question,
+            decision,
+            ..
+        } = self.jobs.remove(at);
+        let Some((decision, record)) = decision.zip(question.record().cloned()) else {
+            return self.deliver(connection, question, codes);
+        };
+        let Some(key) = question.key().map(|key| self.stored_under(key)) else {
+            return Ok(());
+        };
+        let verdict = verdict(codes, record.expected_replies());
+        let answer = match self.store.commit(&key, decision, &verdict) {
+            // CP-18: a fenced session gives no final 2yz, though its decision stands.
+            Ok(()) => match self.store.look(&key, record.generation()) {
+                Ok(Standing::Decided(_)) => EndOfDataAnswer::Decided(verdict),
+                Ok(_) | Err(Stop::Store(StoreError::Outdated)) => EndOfDataAnswer::Outdated,
+                Err(Stop::Store(StoreError::Failed | StoreError::Unclear)) => {
+                    EndOfDataAnswer::Outdated
+                }
+                Err(stop) => return Err(stop),
+            },
+            Err(Stop::Store(StoreError::Failed)) => local_error(record.expected_replies()),
+            Err(Stop::Store(StoreError::Outdated | StoreError::Unclear)) => {
+                EndOfDataAnswer::Outdated
+            }
+            Err(stop) => return Err(stop),
+        };
+        if let Some(connection) = self.connection(connection) {
+            let session = &mut connection.session;
+            session
+                .answer_end_of_data(now, question, answer)
+                .map_err(refused)?;
+        }
+        self.wake_all()
+    }
+
+    /// A message without a record: with its session it is gone.
+    fn deliver(&mut self, id: u64, question: EndOfDataQuestion, codes: &[u16]) -> Call {
+        let now = self.now;
+        let Some(at) = self.at(id) else {
+            return Ok(());
+        };
+        let connection = &mut self.connections[at];
+        let octets = std::mem::take(&mut connection.plain);
+        if octets.len() as u64 != question.size().get() {
+            return Err(Violation::new(Rule::Session, "a message of another size").into());
+        }
+        let transaction = connection.session.transaction();
+        let envelope = transaction.envelope().clone();
+        let expected = transaction.expected_replies();
+        let verdict = verdict(codes, expected);
+        let answer = if verdict.accepts() {
+            match self.store.deliver(&envelope, &octets) {
+                Ok(()) => EndOfDataAnswer::Decided(verdict),
+                Err(Stop::Store(StoreError::Failed)) => local_error(expected),
+                Err(stop) => return Err(stop),
+            }
+        } else {
+            EndOfDataAnswer::Decided(verdict)
+        };
+        let session = &mut self.connections[at].session;
+        session
+            .answer_end_of_data(now, question, answer)
+            .map_err(refused)?;
+        Ok(())
+    }
+
+    /// Withdraws the decision of the job at this place; false where it goes on, or is over.
+    pub(super) fn withdraw(&mut self, at: usize) -> Call<bool> {
+        let job = &self.jobs[at];
+        let key = job.question.key().map(|key| self.stored_under(key));
+        let Some((key, decision)) = key.zip(job.decision) else {
+            self.jobs.remove(at);
+            return Ok(true);
+        };
+        match self.store.withdraw(&key, decision) {
+            Ok(()) => {
+                self.jobs.remove(at);
+                Ok(true)
+            }
+            Err(Stop::Store(StoreError::Failed)) => Ok(false),
+            Err(Stop::Store(StoreError::Outdated | StoreError::Unclear)) => {
+                self.jobs.remove(at);
+                Ok(false)
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The deciders give up, of themselves: a decision, or all.
+    pub(crate) fn withdraw_all(&mut self, only: Option<u64>) -> Held {
+        let withdrawn = self.withdraw_each(only);
+        self.or_die(withdrawn)?;
+        self.pump_all()
+    }
+
+    fn withdraw_each(&mut self, only: Option<u64>) -> Call {
+        let chosen = |job: &Job| only.is_none_or(|only| only == job.id);
+        let jobs: Vec<u64> = self
+            .jobs
+            .iter()
+            .filter(|it| chosen(it))
+            .map(|it| it.id)
+            .collect();
+        for job in jobs {
+            if let Some(at) = self.jobs.iter().position(|it| it.id == job) {
+                self.withdraw(at)?;
+            }
+        }
+        self.wake_all()
+    }
+
+    /// Answers the sessions whose awaited decision has come.
+    pub(super) fn wake_all(&mut self) -> Call {
+        let waiting = self.connections.iter().filter(|it| it.awaiting.is_some());
+        let ids: Vec<u64> = waiting.map(|it| it.id).collect();
+        ids.into_iter().try_for_each(|id| self.wake(id))
+    }
+
+    pub(super) fn wake(&mut self, id: u64) -> Call {
+        let now = self.now;
+        let Some(connection) = self.connection(id) else {
+            return Ok(());
+        };
+        let Some((key, generation)) = connection.claim.clone() else {
+            return Ok(());
+        };
+        let Some(question) = connection.awaiting.take() else {
+            return Ok(());
+        };
+        let answer = match self.store.look(&key, generation) {
+            Ok(Standing::Running) => {
+                if let Some(connection) = self.connection(id) {
+                    connection.awaiting = Some(question);
+                }
+                return Ok(());
+            }
+            Ok(Standing::Decided(completion)) => AwaitAnswer::Decided(completion),
+            Ok(Standing::Withdrawn) => AwaitAnswer::Withdrawn,
+            Ok(Standing::Outdated) => AwaitAnswer::Outdated,
+            Err(Stop::Store(StoreError::Outdated | StoreError::Failed | StoreError::Unclear)) => {
+                AwaitAnswer::Outdated
+            }
+            Err(stop) => return Err(stop),
+        };
+        if let Some(connection) = self.connection(id) {
+            let session = &mut connection.session;
+            session
+                .answer_await(now, question, answer)
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Sessions that await a decision of another host look again.
+    pub(crate) fn look_again(&mut self) -> Held {
+        let woken = self.wake_all();
+        self.or_die(woken)?;
+        self.pump_all()
+    }
+}
+
+fn verdict(codes: &[u16], expected: usize) -> Verdict {
+    let codes = codes.iter().copied().cycle();
+    Verdict::for_each_recipient(codes.take(expected).map(reply))
+}
+
+fn local_error(expected: usize) -> EndOfDataAnswer {
+    let replies = (0..expected).map(|_| standard::LOCAL_ERROR.into());
+    EndOfDataAnswer::Decided(Verdict::for_each_recipient(replies))
+}

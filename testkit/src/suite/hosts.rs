@@ -1,0 +1,101 @@
+//! Two hosts over one store.
+
+use std::rc::Rc;
+
+use super::explore::{SETUP, Setup};
+use super::{Report, Suite};
+use crate::client::{Caller, Who};
+use crate::host::Offer;
+use crate::host::manner::{Manner, When};
+use crate::log::Log;
+use crate::message::{How, Message};
+use crate::store::{Store, Unsynced};
+use crate::violation::{Failure, Held, Rule, Violation};
+use crate::wire::{Course, Cut, Loss, World};
+
+impl<S: Store, F: FnMut() -> S> Suite<F> {
+    /// Two hosts over one store ([`Store::another_host`]), a session on each with the same key, in
+    /// every interleaving of their store calls: decisions made at once or later, leases that
+    /// expire although their holder lives, a host that dies. Then content that is interrupted on
+    /// one host and goes on, or is decided, on the other.
+    ///
+    /// # Errors
+    ///
+    /// The first case that failed; also where the store has no other host.
+    pub fn two_hosts(&mut self) -> Result<Report, Failure> {
+        self.begin("two hosts");
+        for (how, leases) in [How::Data, How::Bdat(7)]
+            .into_iter()
+            .flat_map(|how| [(how, false), (how, true)])
+        {
+            for (when, crash) in [When::Now, When::Later]
+                .into_iter()
+                .flat_map(|when| [(when, false), (when, true)])
+            {
+                let setup = Setup {
+                    how,
+                    hosts: 2,
+                    leases,
+                    when,
+                    crash,
+                    ..SETUP
+                };
+                let name = format!("{how:?}, leases expire {leases}, {when:?}, crash {crash}");
+                self.explore(&name, setup)?;
+            }
+        }
+        for who in [Who::Simple, Who::Library(5)] {
+            for cuts in [[130, 130], [130, 105], [105, 130], [120, 125]] {
+                for lmtp in [false, true] {
+                    self.must(
+                        || format!("from host to host, {who:?}, cuts {cuts:?}, lmtp {lmtp}"),
+                        |suite, log| suite.to_and_fro(who, cuts, lmtp, log),
+                    )?;
+                }
+            }
+        }
+        Ok(self.end())
+    }
+
+    /// Interrupted on one host, then on the other, and through on the first: a recipient that is
+    /// accepted here and deferred there is told right.
+    fn to_and_fro(&mut self, who: Who, cuts: [usize; 2], lmtp: bool, log: &Log) -> Held {
+        let mut message = Message::new("m", b"S: x\r\n\r\none\r\ntwo\r\nthree\r\nfour\r\n");
+        message.recipients = vec!["b@example.net".into(), "grey@example.net".into()];
+        message.terse = true;
+        message.pipelining = false;
+        message.lmtp = lmtp;
+        let message = Rc::new(message);
+        let mut first = (self.open)();
+        let second = first
+            .another_host()
+            .ok_or_else(|| Violation::new(Rule::Contract, "a store without another host"))?;
+        let offer = Offer {
+            lmtp,
+            checkpoint_every: Some(4),
+        };
+        let manner = Manner::default();
+        let mut world: World<S> =
+            World::new(vec![first, second], offer, &manner, self.mutant, log)?;
+        world.hosts[1].manner.grey = true;
+        let mut caller = Caller::new(who, &message)?.breaking(self.mutant);
+        let mut course = Course::default();
+        for (host, at) in cuts.into_iter().enumerate() {
+            let cut = Cut {
+                up: true,
+                at,
+                loss: Loss::End,
+            };
+            caller = world.try_once(host, caller, Some(cut), Unsynced::Lost, &mut course)?;
+        }
+        let (last, caller) = world.run(0, caller, &[], Unsynced::Lost, 1)?;
+        self.count(&course);
+        self.count(&last);
+        let told = caller.told().map(|told| told.served()).unwrap_or_default();
+        let served: Vec<&str> = told
+            .iter()
+            .filter_map(|index| message.recipients.get(*index).map(String::as_str))
+            .collect();
+        world.check_delivered(&message, &served)
+    }
+}

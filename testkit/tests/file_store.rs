@@ -1,0 +1,350 @@
+//! The file store of the examples, in the suites.
+#![allow(missing_docs, unreachable_pub, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../examples/support/store/mod.rs"]
+mod store;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use smtp_checkpoint::checkpoint::{
+    Claim, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
+};
+use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::server::{AwaitAnswer, ClaimToConfirm};
+use smtp_checkpoint_testkit::{
+    Decision, Delivered, Failure, FaultyDisk, FileOperation, Standing, Store, StoreError, Suite,
+    Trouble, Unsynced,
+};
+
+use store::disk::{Disk, Operation};
+use store::{CommitError, Content, DecisionHandle, FileStore, Settings, StoreError as FileError};
+
+/// What a session has in hand.
+type Held = (TransactionKey, Generation);
+
+/// The file store in a directory that goes away with it, on a disk that fails.
+struct Tried {
+    store: Option<FileStore>,
+    folder: PathBuf,
+    disk: FaultyDisk,
+    contents: HashMap<Held, Content>,
+    awaited: HashMap<Held, Arc<Mutex<Option<AwaitAnswer>>>>,
+    decisions: HashMap<Decision, (Option<store::Decision>, DecisionHandle)>,
+    last: u64,
+}
+
+impl Tried {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Relaxed);
+        let name = format!("smtp-checkpoint-testkit-{}-{number}", std::process::id());
+        // In memory where there is such a place: nothing here needs a real sync.
+        let memory = PathBuf::from("/dev/shm");
+        let folder = if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        }
+        .join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let mut tried = Self {
+            store: None,
+            folder,
+            disk: FaultyDisk::new(),
+            contents: HashMap::new(),
+            awaited: HashMap::new(),
+            decisions: HashMap::new(),
+            last: 0,
+        };
+        tried.open();
+        tried
+    }
+
+    fn open(&mut self) {
+        let watched = self.disk.clone();
+        let disk = Disk::watched(Box::new(move |operation| {
+            watched.before(match operation {
+                Operation::Create(path) => FileOperation::Create(path),
+                Operation::Write(path) => FileOperation::Write(path),
+                Operation::Sync(path) => FileOperation::Sync(path),
+                Operation::SyncFolder(path) => FileOperation::SyncFolder(path),
+                Operation::Rename(from, to) => FileOperation::Rename(from, to),
+                Operation::Remove(path) => FileOperation::Remove(path),
+            })
+        }));
+        let settings = Settings {
+            takeover: Duration::ZERO, // nobody answers here
+            ..Settings::default()
+        };
+        self.store = Some(FileStore::open_on(disk, &self.folder, settings).unwrap());
+    }
+
+    fn store(&self) -> &FileStore {
+        self.store.as_ref().unwrap()
+    }
+
+    /// An error, or the end of the process.
+    fn failed(&self, error: StoreError) -> StoreError {
+        if self.disk.is_off() {
+            StoreError::Crashed
+        } else {
+            error
+        }
+    }
+
+    /// What was done although the power failed is not known to the caller.
+    fn done<T>(&self, value: T) -> Result<T, StoreError> {
+        if self.disk.is_off() {
+            Err(StoreError::Crashed)
+        } else {
+            Ok(value)
+        }
+    }
+
+    fn delivery(&self, envelope: &Path) -> Option<Delivered> {
+        let text = fs::read(envelope).unwrap();
+        let mut lines = text.split(|octet| *octet == b'\n');
+        let mail = lines.next()?.to_vec();
+        let (mut recipients, mut file) = (Vec::new(), None);
+        for line in lines {
+            if line.starts_with(b"RCPT") {
+                recipients.push(line.to_vec());
+            } else if let Some(name) = line.strip_prefix(b"content ") {
+                file = Some(String::from_utf8(name.to_vec()).unwrap());
+            }
+        }
+        let moved = envelope.with_extension("eml");
+        let content = match fs::read(moved) {
+            Ok(content) => content,
+            Err(_) => fs::read(self.folder.join("incoming").join(file?)).ok()?,
+        };
+        Some(Delivered {
+            mail,
+            recipients,
+            content,
+        })
+    }
+}
+
+impl Drop for Tried {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Store for Tried {
+    fn claim(&mut self, key: &TransactionKey) -> Result<Claim, StoreError> {
+        match self.store().claim(key, b"c", |_| {}) {
+            Ok(claim) => self.done(claim),
+            Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn confirm(&mut self, claim: &ClaimToConfirm) -> Result<Confirmation, StoreError> {
+        let confirmed = self.store().confirm(claim);
+        let confirmation = match confirmed {
+            Ok(content) => {
+                let held = (claim.key.clone(), claim.generation);
+                self.contents.insert(held, content);
+                Confirmation::Current
+            }
+            Err(confirmation) => confirmation,
+        };
+        self.done(confirmation)
+    }
+
+    fn write(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+        start: OctetOffset,
+        octets: &[Bytes],
+    ) -> Result<(), StoreError> {
+        let store = self.store.as_ref().unwrap();
+        let content = self.contents.get_mut(&(key.clone(), generation));
+        let content = content.ok_or(StoreError::Outdated)?;
+        match store.append(content, start, octets) {
+            Ok(()) => self.done(()),
+            Err(_) => Err(self.failed(StoreError::Failed)),
+        }
+    }
+
+    fn keep(&mut self, key: &TransactionKey, record: &Record) -> Result<(), StoreError> {
+        let store = self.store.as_ref().unwrap();
+        let content = self.contents.get_mut(&(key.clone(), record.generation()));
+        let content = content.ok_or(StoreError::Outdated)?;
+        match store.store_partial(key, content, record) {
+            Ok(()) => self.done(()),
+            Err(FileError::Outdated) => Err(self.failed(StoreError::Outdated)),
+            Err(FileError::Failed(_)) => Err(self.failed(StoreError::Failed)),
+        }
+    }
+
+    fn begin(&mut self, key: &TransactionKey, record: &Record) -> Result<Decision, StoreError> {
+        let held = (key.clone(), record.generation());
+        let claim = ClaimToConfirm {
+            key: key.clone(),
+            generation: record.generation(),
+            length: record.length(),
+        };
+        let content = match self.contents.remove(&held) {
+            Some(content) => content,
+            // A decision that was awaited and withdrawn: all data is in the store.
+            None => self
+                .store()
+                .confirm(&claim)
+                .map_err(|_| StoreError::Outdated)?,
+        };
+        let begun = self.store().begin_decision(key, record, content);
+        let begun = begun.map_err(|_| self.failed(StoreError::Outdated))?;
+        self.last += 1;
+        let decision = Decision(self.last);
+        let withdrawal = begun.handle();
+        self.decisions.insert(decision, (Some(begun), withdrawal));
+        self.done(decision)
+    }
+
+    fn commit(
+        &mut self,
+        _key: &TransactionKey,
+        decision: Decision,
+        verdict: &Verdict,
+    ) -> Result<(), StoreError> {
+        let entry = self.decisions.get_mut(&decision);
+        let begun = entry.and_then(|(begun, _)| begun.take());
+        match self
+            .store()
+            .commit(begun.ok_or(StoreError::Outdated)?, verdict)
+        {
+            Ok(()) => self.done(()),
+            Err(CommitError::Withdrawn) => Err(self.failed(StoreError::Outdated)),
+            Err(CommitError::Failed(_)) => Err(self.failed(StoreError::Failed)),
+            Err(CommitError::Unclear(_)) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn withdraw(&mut self, _key: &TransactionKey, decision: Decision) -> Result<(), StoreError> {
+        let (_, withdrawal) = self.decisions.get(&decision).ok_or(StoreError::Outdated)?;
+        if self.store().withdraw(withdrawal) {
+            self.done(())
+        } else {
+            Err(self.failed(StoreError::Outdated))
+        }
+    }
+
+    fn look(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<Standing, StoreError> {
+        let held = (key.clone(), generation);
+        // What stands in the store is all there is: this session has nothing of its own.
+        let slot = self.awaited.entry(held.clone()).or_default();
+        let slot = Arc::clone(slot);
+        if Arc::strong_count(&slot) == 2 {
+            let tell = Arc::clone(&slot);
+            self.store().await_decision(key, generation, move |answer| {
+                *tell.lock().unwrap() = Some(answer);
+            });
+        }
+        let answer = slot.lock().unwrap().take();
+        let standing = match answer {
+            None => Standing::Running,
+            Some(answer) => {
+                self.awaited.remove(&held);
+                match answer {
+                    AwaitAnswer::Decided(completion) => Standing::Decided(completion),
+                    AwaitAnswer::Withdrawn => Standing::Withdrawn,
+                    AwaitAnswer::Outdated => Standing::Outdated,
+                }
+            }
+        };
+        self.done(standing)
+    }
+
+    fn discard(&mut self, discard: &Discard) -> Result<(), StoreError> {
+        self.store().discard(discard);
+        self.done(())
+    }
+
+    fn release(&mut self, key: &TransactionKey, generation: Generation) {
+        let held = (key.clone(), generation);
+        if let Some(content) = self.contents.remove(&held) {
+            self.store().drop_content(content);
+        }
+        self.awaited.remove(&held);
+        self.store().release(key, generation);
+    }
+
+    fn delivered(&mut self) -> Vec<Delivered> {
+        let entries = fs::read_dir(self.folder.join("delivered")).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        let envelopes = files.filter(|file| file.extension().is_some_and(|it| it == "envelope"));
+        envelopes.filter_map(|it| self.delivery(&it)).collect()
+    }
+
+    fn restart(&mut self, unsynced: Unsynced) {
+        self.store = None;
+        self.contents.clear();
+        self.awaited.clear();
+        self.decisions.clear();
+        self.disk.restart(unsynced).unwrap();
+        self.open();
+    }
+
+    fn steps(&self) -> u64 {
+        self.disk.steps()
+    }
+
+    fn trouble_at(&mut self, step: u64, trouble: Trouble) {
+        self.disk.trouble_at(step, trouble);
+    }
+
+    fn end_of_trouble(&mut self) {
+        self.disk.end_of_trouble();
+    }
+}
+
+/// One case of so many, or of as many as `TESTKIT_EVERY` says.
+fn suite(every: u64) -> Suite<fn() -> Tried> {
+    let said = std::env::var("TESTKIT_EVERY").ok();
+    let every = said.map_or(every, |every| every.parse().expect("a number"));
+    Suite::new(Tried::new as fn() -> Tried).every(every)
+}
+
+#[test]
+fn cuts() -> Result<(), Failure> {
+    println!("{}", suite(101).cuts()?);
+    Ok(())
+}
+
+#[test]
+fn crashes() -> Result<(), Failure> {
+    println!("{}", suite(13).crashes()?);
+    Ok(())
+}
+
+#[test]
+fn fencing() -> Result<(), Failure> {
+    println!("{}", suite(31).fencing()?);
+    Ok(())
+}
+
+#[test]
+fn lmtp() -> Result<(), Failure> {
+    println!("{}", suite(31).lmtp()?);
+    Ok(())
+}
+
+#[test]
+fn identities() -> Result<(), Failure> {
+    println!("{}", suite(31).identities()?);
+    Ok(())
+}
