@@ -109,6 +109,7 @@ def _(it):
         it.interval_over()
         talk.hear("120 ")
         talk.say("RSET", "250")
+        talk.say("NOOP", "250")
     with Talk(it.address) as talk:
         talk.say(command, "250")
         talk.leave()
@@ -131,6 +132,7 @@ def _(it):
             it.interval_over()
             second.hear("120 ")
             second.say("RSET", "250")
+            second.say("NOOP", "250")
     it.taken()
 
 
@@ -149,4 +151,40 @@ def _(it):
         it.interval_over()
         talk.hear("120 ")
         talk.say("RSET", "250")
+        talk.say("NOOP", "250")
+    it.taken()
+
+
+@long_dialogue("deta-over-the-limit")
+def _(it):
+    """One detached submission a client: for the second it is 450, and the 120 stays open."""
+    commands = mail(), mail()
+    with Talk(it.address) as first, Talk(it.address) as second:
+        sends(it, first, commands[0])
+        first.say("DETA", "221")
+        sends(it, second, commands[1])
+        second.say("DETA", "450 4.7.1")
+        second.send("CONT\r\n")
+        it.interval_over()
+        second.hear("120 ")
+        second.say("RSET", "250")
+        # The first, taken back and aborted, makes room for another.
+        equal(second.offset(commands[0]), len(LINES), "offset")
+        second.say(f"RDLV maxtimer={MAXTIMER}", "250")
+        second.say("DATA", "354")
+        second.send(b".\r\n")
+        it.interval_over()
+        second.hear("120 ")
+        second.say("RSET", "250")
+        sends(it, second, commands[1])
+        second.say("DETA", "221")
+    with Talk(it.address) as talk:
+        equal(talk.offset(commands[1]), len(LINES), "offset")
+        talk.say(f"RDLV maxtimer={MAXTIMER}", "250")
+        talk.say("DATA", "354")
+        talk.send(b".\r\n")
+        it.interval_over()
+        talk.hear("120 ")
+        talk.say("RSET", "250")
+        talk.say("NOOP", "250")
     it.taken()
