@@ -243,9 +243,9 @@ impl Run {
     }
 
     fn listen(&mut self) {
-        for who in 0..2 {
-            if self.world.links.contains_key(NAMES[who]) {
-                self.heard[who] += &self.world.take(NAMES[who]);
+        for (name, heard) in NAMES.into_iter().zip(&mut self.heard) {
+            if self.world.links.contains_key(name) {
+                *heard += &self.world.take(name);
             }
         }
     }
@@ -288,8 +288,8 @@ impl Run {
 
     /// All sessions end, the decision is made if it was not, and what is due is done.
     fn finish(&mut self) {
-        for who in 0..2 {
-            self.world.drop_session(NAMES[who]);
+        for name in NAMES {
+            self.world.drop_session(name);
         }
         if self.running() {
             self.world.decide(&self.verdict());

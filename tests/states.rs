@@ -457,7 +457,7 @@ fn rdlv_and_deta_that_are_not_offered() {
         }
         world.talk("a", b"DATA\r\n");
         world.talk("a", b".\r\n");
-        if rdlv("") == "" {
+        if rdlv("").is_empty() {
             // also in answer to a 120
             world.time_out("a");
             assert_eq!(codes(&world.take("a")), "120");
