@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Claim, Generation};
 use smtp_checkpoint::command::{self, Body, Notify, NotifyOn, Ret};
 use smtp_checkpoint::dot::FaultPolicy;
+use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{
     DataAnswer, EndOfDataAnswer, Ending, Event, MailAnswer, Peer, ServerConfig, ServerSession,
@@ -79,6 +80,11 @@ pub fn ours(wire: &Wire) -> String {
         .binary_mime(true)
         .dsn(true)
         .smtputf8(true)
+        // What is compared is the reading of SIZE, not a bound of this side's.
+        .limits(Limits {
+            message_size: None,
+            ..Limits::default()
+        })
         .faults(FaultPolicy::KEEP_ALL);
     let config = Arc::new(config.build().unwrap());
     let mut ours = Ours {
