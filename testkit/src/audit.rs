@@ -25,6 +25,8 @@ pub(crate) struct Audit {
 struct Known {
     hosts: BTreeMap<usize, OnHost>,
     running: Option<Running>,
+    /// Counts what became of decisions, on any host.
+    turns: u64,
     /// Decisions that ended other than by their commit.
     ended: BTreeSet<(usize, Decision)>,
     committed: Option<Committed>,
@@ -37,6 +39,8 @@ struct Known {
 struct OnHost {
     /// The latest claim of this life of the process.
     claimed: Option<Generation>,
+    /// Turns that decisions had taken when it was claimed.
+    turns: u64,
     /// The partial record that a claim found last: it has been announced, so it has to be there.
     announced: Option<u64>,
     /// Records that were, or may have been, stored.
@@ -111,14 +115,19 @@ impl Audit {
             );
         }
         on.claimed = Some(generation);
-        let Some(record) = found else {
-            return known.found_nothing(host);
-        };
-        match record.state() {
-            RecordState::Partial => known.found_partial(host, generation, record),
-            RecordState::Processing { .. } => known.found_processing(record),
-            RecordState::Committed(completion) => known.found_committed(record, completion),
+        match found.map(|record| (record, record.state())) {
+            None => known.found_nothing(host)?,
+            Some((record, RecordState::Partial)) => {
+                known.found_partial(host, generation, record)?;
+            }
+            Some((record, RecordState::Processing { .. })) => known.found_processing(record)?,
+            Some((record, RecordState::Committed(completion))) => {
+                known.found_committed(record, completion)?;
+            }
         }
+        let turns = known.turns;
+        known.on(host).turns = turns;
+        Ok(())
     }
 
     pub(crate) fn confirm(
@@ -355,6 +364,7 @@ impl Audit {
             return;
         }
         known.on(host).announced = None;
+        known.turns += 1;
         if let Some(committed) = &mut known.committed {
             committed.may_be_gone |= committed.completion.is_transient();
         }
@@ -387,6 +397,13 @@ impl Known {
         committed.or_else(|| running.map(|running| running.record.length().get()))
     }
 
+    /// Whether nothing was decided since the claim: an idle key need not have been idle all the
+    /// time, and may then be refused.
+    fn is_as_claimed(&self, host: usize) -> bool {
+        let on = self.hosts.get(&host);
+        self.unclear.is_none() && on.is_some_and(|on| on.turns == self.turns)
+    }
+
     /// Whether all content came under the claim of this record.
     fn has_all(&self, host: usize, record: &Record) -> bool {
         let on = self.hosts.get(&host);
@@ -396,6 +413,7 @@ impl Known {
 
     fn end_running(&mut self) {
         if let Some(running) = self.running.take() {
+            self.turns += 1;
             self.ended.insert((running.host, running.decision));
         }
     }

@@ -114,6 +114,8 @@ struct Claimed {
     failed: bool,
     /// The size of the message whose decision was found running.
     awaits: Option<OctetOffset>,
+    /// The decision number that the claim read: an idle key need not have been idle all the time.
+    decision: u64,
     /// For [`Mutant::LengthAfterCut`]: an older claim that may still write.
     older: Option<Generation>,
 }
@@ -243,6 +245,12 @@ impl ModelStore {
         }
     }
 
+    /// The last number that was given to a decision on the key, by any host.
+    fn decision_number(&self, key: &TransactionKey) -> u64 {
+        let shared = self.shared.borrow();
+        shared.keys.get(key).map_or(0, |shown| shown.decision)
+    }
+
     /// Whether a decision is in force.
     fn is_running(&self, key: &TransactionKey, decision: Decision) -> bool {
         let shared = self.shared.borrow();
@@ -333,6 +341,7 @@ impl Store for ModelStore {
             segment,
             failed: false,
             awaits: found.as_ref().map(Record::length),
+            decision: self.decision_number(key),
             older: before.filter(|_| self.breaks(Mutant::LengthAfterCut)),
         };
         self.claims.insert(key.clone(), claim);
@@ -440,7 +449,9 @@ impl Store for ModelStore {
     fn begin(&mut self, key: &TransactionKey, record: &Record) -> Result<Decision, StoreError> {
         let claim = self.current(key, record.generation())?;
         let segment = claim.segment.filter(|_| !claim.failed);
-        let is_free = self.shown(key)?.is_none() || self.breaks(Mutant::SecondDecision);
+        let number = claim.decision;
+        let is_free = self.shown(key)?.is_none() && self.decision_number(key) == number;
+        let is_free = is_free || self.breaks(Mutant::SecondDecision);
         let segment = segment.ok_or(StoreError::Outdated)?;
         let held = self.segments.get(&segment).map_or(0, |it| it.octets.len());
         if !is_free || (held != octets(record.length()) && !self.writes_anywhere()) {
@@ -568,10 +579,14 @@ impl Store for ModelStore {
         let shown = self.shown(key)?;
         let stored = self.records.get(key);
         let stored = stored.and_then(|stored| read(&stored.record).ok());
+        let number = self.decision_number(key);
         Ok(match shown.as_ref().map(Record::state) {
             Some(RecordState::Processing { .. }) => Standing::Running,
             Some(RecordState::Committed(completion)) => Standing::Decided(completion.clone()),
-            _ if stored.is_some_and(|it| Some(it.length()) == awaits) => Standing::Withdrawn,
+            _ if stored.is_some_and(|it| Some(it.length()) == awaits) => {
+                self.current(key, generation)?.decision = number;
+                Standing::Withdrawn
+            }
             _ => Standing::Outdated,
         })
     }
@@ -591,6 +606,7 @@ impl Store for ModelStore {
         if let Some(shown) = shared.keys.get_mut(key) {
             if let State::Committed(record) = &shown.state {
                 if anything || is_useless(&read(record)?) {
+                    shown.decision += 1;
                     shown.state = State::Idle;
                 }
             }
