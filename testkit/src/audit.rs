@@ -263,7 +263,7 @@ impl Audit {
             Err(StoreError::Outdated)
                 if is_current
                     && is_free
-                    && known.unclear.is_none()
+                    && known.is_as_claimed(host)
                     && known.has_all(host, record) =>
             {
                 broken(Rule::Contract, "the current claim may not begin a decision")
@@ -354,7 +354,11 @@ impl Audit {
                 Rule::AtMostOnce,
                 "a committed decision is said to be withdrawn",
             ),
-            Ok(Standing::Withdrawn) => Ok(()),
+            Ok(Standing::Withdrawn) => {
+                let turns = known.turns;
+                known.on(host).turns = turns;
+                Ok(())
+            }
         }
     }
 
