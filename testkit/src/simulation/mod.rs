@@ -1,10 +1,13 @@
 //! Servers, clients, networks, disks and clocks in simulated time, all of it from one number.
 
+mod clients;
 mod clock;
 mod disturb;
 mod link;
+mod network;
 mod plan;
 mod run;
+mod servers;
 mod tally;
 mod truth;
 
