@@ -105,6 +105,8 @@ pub use disk::{FaultyDisk, FileOperation};
 pub use model::ModelStore;
 pub use mutant::Mutant;
 pub use simulation::{Fault, Simulation, Tally};
-pub use store::{Decision, Delivered, Standing, Store, StoreError, Trouble, Unsynced};
+pub use store::{
+    Decision, Delivered, Due, Reported, Standing, Store, StoreError, Trouble, Unsynced,
+};
 pub use suite::{Report, Suite};
 pub use violation::{Failure, Rule, Violation};

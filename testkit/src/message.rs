@@ -10,6 +10,19 @@ pub(crate) enum How {
     Bdat(usize),
 }
 
+/// What a client wants of RDLV and DETA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// In seconds.
+    pub(crate) maxtimer: u32,
+    /// So many 120s are answered CONT.
+    pub(crate) carries_on: u32,
+    /// Then comes DETA where that can be; else RSET.
+    pub(crate) detaches: bool,
+    /// The server is known to abort when it says 250 to RSET.
+    pub(crate) reset_aborts: bool,
+}
+
 /// A message to be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
@@ -24,6 +37,12 @@ pub(crate) struct Message {
     /// RCPTs are left out of a restart where that is allowed (the simple client only; the
     /// library's always does so).
     pub(crate) terse: bool,
+    /// RCPTs are sent behind MAIL without waiting for its reply (the simple client only).
+    pub(crate) grouped: bool,
+    /// RDLV is asked for (the library's client only).
+    pub(crate) wish: Option<Wish>,
+    /// DSN is offered: recipients whose name begins with `quiet` want none.
+    pub(crate) dsn: bool,
     /// What the client calls itself.
     pub(crate) name: String,
     /// As the server knows the client.
@@ -41,6 +60,9 @@ impl Message {
             transid: format!("<{sender}-1@c.example>"),
             lmtp: false,
             terse: false,
+            grouped: false,
+            wish: None,
+            dsn: false,
             name: "c.example".into(),
             peer: Peer::at(b"192.0.2.7"),
         }
@@ -58,6 +80,13 @@ impl Message {
     /// The MAIL command, without TRANSID.
     pub(crate) fn mail(&self) -> String {
         format!("MAIL FROM:<{}@c.example>", self.sender)
+    }
+
+    /// The RCPT command for a recipient.
+    pub(crate) fn rcpt(&self, recipient: &str) -> String {
+        let quiet = self.dsn && recipient.starts_with("quiet");
+        let notify = if quiet { " NOTIFY=NEVER" } else { "" };
+        format!("RCPT TO:<{recipient}>{notify}")
     }
 
     /// Whether a server takes it for any recipient, sooner or later.
@@ -81,6 +110,11 @@ impl Message {
     pub(crate) fn is_from(&self, mail: &[u8]) -> bool {
         mail.starts_with(self.mail().as_bytes())
     }
+}
+
+/// Whether a RCPT command is for this recipient.
+pub(crate) fn is_to(line: &[u8], recipient: &str) -> bool {
+    line.starts_with(format!("RCPT TO:<{recipient}>").as_bytes())
 }
 
 /// Small messages, each with something in it that is easy to get wrong.

@@ -51,11 +51,35 @@ pub enum Mutant {
     TransIdSpentBy421,
     /// The client sends data before it has stored that it may have.
     DataBeforeMark,
+    /// A decision begins where the key is idle, although it was not so all the time since the
+    /// claim: the commit-and-set does not compare the decision number.
+    NumberUnchecked,
+    /// A claim that finds a decision is known to its own host only.
+    ClaimNotShared,
+    /// RSET in answer to a 120 is acknowledged, and the decision goes on.
+    AbortGoesOn,
+    /// 221 before the sync: a crash forgets that the message is the server's.
+    OwnershipNotDurable,
+    /// A detached record expires like any other where its decision is lost.
+    DetachedExpires,
+    /// A client that comes back behind DETA begins a second decision.
+    DetachedDecidedTwice,
+    /// That a failure is to be reported is known to the process only: its end forgets it.
+    DutyForgotten,
+    /// A DSN is issued in one step, and noted in another, which never comes.
+    ReportedTwice,
+    /// A failure is reported although a session holds the key, and may yet tell it.
+    ReportedWhileHeld,
+    /// A commit that fails is told with 451, though the message is the server's and will be decided
+    /// on again.
+    FailureToldOfDetached,
+    /// The client takes a message for detached although no reply to DETA came.
+    DetachAssumed,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 30] = [
         Self::CommitNotSynced,
         Self::RecordDroppedBeforeCommit,
         Self::CompletionForgotten,
@@ -75,5 +99,16 @@ impl Mutant {
         Self::RecipientsLeftOut,
         Self::TransIdSpentBy421,
         Self::DataBeforeMark,
+        Self::NumberUnchecked,
+        Self::ClaimNotShared,
+        Self::AbortGoesOn,
+        Self::OwnershipNotDurable,
+        Self::DetachedExpires,
+        Self::DetachedDecidedTwice,
+        Self::DutyForgotten,
+        Self::ReportedTwice,
+        Self::ReportedWhileHeld,
+        Self::FailureToldOfDetached,
+        Self::DetachAssumed,
     ];
 }

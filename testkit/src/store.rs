@@ -6,6 +6,7 @@ use smtp_checkpoint::checkpoint::{
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::reply::{Reply, Severity};
 use smtp_checkpoint::server::ClaimToConfirm;
 
@@ -132,6 +133,106 @@ pub trait Store {
         let _ = (key, generation);
     }
 
+    /// RSET in answer to a 120: stops the decision under the key and discards what is held of its
+    /// message, detached or not, in one step. Where it is committed, [`ResetAnswer::TooLate`]
+    /// (what the default answers); under another claim [`ResetAnswer::Outdated`].
+    ///
+    /// Which claim is current for this all hosts have to agree on: a claim that finds a decision,
+    /// running or made, outdates those before it on every host. The same goes for
+    /// [`detach`](Self::detach), and for what [`look`](Self::look) tells of a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: the decision goes on.
+    fn abort(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<ResetAnswer, StoreError> {
+        let _ = (key, generation);
+        Ok(ResetAnswer::TooLate)
+    }
+
+    /// Whether clients may leave their messages to this store by DETA. It then has
+    /// [`detach`](Self::detach), [`take_back`](Self::take_back), [`due`](Self::due),
+    /// [`take_duty`](Self::take_duty) and [`report`](Self::report). False by default.
+    fn detaches(&self) -> bool {
+        false
+    }
+
+    /// DETA: marks what is decided on under the key, or has been, as detached
+    /// ([`Record::detach`]). It is durable when this returns, with the content: from here on the
+    /// message is decided on after any crash, delivered, or its failure reported, and nothing but
+    /// [`abort`](Self::abort) discards it. No host ever finds it partial again, but for the one
+    /// that holds its content, and that one finds it whole and detached.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Outdated`] under another claim, see [`abort`](Self::abort);
+    /// [`StoreError::Failed`] where nothing is being decided on, or the storage failed: the
+    /// message is the client's.
+    fn detach(&mut self, key: &TransactionKey, generation: Generation) -> Result<(), StoreError> {
+        let _ = (key, generation);
+        Err(StoreError::Failed)
+    }
+
+    /// The client came back and has the final reply: stores [`Record::take_back`] of what is held
+    /// under the key, whatever its state, and whoever has claimed the key since.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: the message is as detached as before.
+    fn take_back(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        let _ = (key, generation);
+        Ok(())
+    }
+
+    /// The keys of detached messages for which something is due ([`Record::duty`]) that this host
+    /// can do: nobody decides on them, and no session, of any host, that found the decision holds
+    /// the key. Asked for when a session lets go of its key, when a decision ends, at the start,
+    /// and now and then.
+    fn due(&mut self) -> Vec<TransactionKey> {
+        Vec::new()
+    }
+
+    /// What is due for a detached message. A decision is begun by it, as by
+    /// [`begin`](Self::begin); `None` where nothing is due any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: it is as due as before.
+    fn take_duty(&mut self, key: &TransactionKey) -> Result<Option<Due>, StoreError> {
+        let _ = key;
+        Ok(None)
+    }
+
+    /// Issues a failure DSN: makes it durable and stores [`Record::with_dsn_issued`], in one step.
+    /// `record` is the one that [`take_duty`](Self::take_duty) gave.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Outdated`] where another record is held by now, or a session holds the key;
+    /// [`StoreError::Failed`]: it is as due as before.
+    fn report(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        report: Reported,
+    ) -> Result<(), StoreError> {
+        let _ = (key, record, report);
+        Err(StoreError::Failed)
+    }
+
+    /// All DSNs issued so far, in any order. Like [`delivered`](Self::delivered), not a part of a
+    /// mail server.
+    fn reported(&mut self) -> Vec<Reported> {
+        Vec::new()
+    }
+
     /// Delivers a message without a record, where claims are answered
     /// [`Claim::Unrecorded`]. Fails by default.
     ///
@@ -239,6 +340,24 @@ pub enum Trouble {
     /// The disk is full: this step and all after it that need room fail, until
     /// [`Store::end_of_trouble`] or [`Store::restart`].
     Full,
+}
+
+/// What is due for a detached message, see [`Store::take_duty`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// The decision on this record, which has been begun.
+    Decide(Decision, Box<Record>),
+    /// A failure DSN for this record, to be [issued](Store::report).
+    Report(Box<Record>),
+}
+
+/// A failure DSN that was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The MAIL command of the message, without CRLF.
+    pub mail: Vec<u8>,
+    /// The RCPT commands of those for whom it failed, without CRLF.
+    pub recipients: Vec<Vec<u8>>,
 }
 
 /// A message that was delivered.

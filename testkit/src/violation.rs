@@ -28,6 +28,12 @@ pub enum Rule {
     DecisionOutlives,
     /// What the client was told is what happened.
     OutcomeIsTrue,
+    /// A message from which its client has detached is the server's: it is held, whole, until it
+    /// is decided on, and nobody but its client takes it back (draft-burger-smtp-deta-00 §2.2.1).
+    DetachedIsOwned,
+    /// A detached message that fails is reported by DSN, once for each recipient, and to nobody who
+    /// was told.
+    ReportedOnce,
     /// When nothing disturbs any more, a transaction ends within a few attempts.
     Ends,
     /// Something that the [`Store`](crate::Store) has to do otherwise, see its methods.

@@ -9,11 +9,15 @@ use smtp_checkpoint::checkpoint::{
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::server::ClaimToConfirm;
 
 use crate::audit::Audit;
 use crate::log::Log;
-use crate::store::{Decision, Delivered, Standing, Store, StoreError, Trouble, Unsynced};
+use crate::message::Message;
+use crate::store::{
+    Decision, Delivered, Due, Reported, Standing, Store, StoreError, Trouble, Unsynced,
+};
 use crate::violation::{Held, Violation};
 
 /// Why a call came to nothing.
@@ -255,7 +259,87 @@ impl<S: Store> Watched<S> {
         )
     }
 
+    pub(crate) fn detaches(&self) -> bool {
+        self.store.detaches()
+    }
+
+    pub(crate) fn abort(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Call<ResetAnswer> {
+        self.call(
+            "abort",
+            true,
+            |store| store.abort(key, generation),
+            |audit, host, answer| audit.abort(host, key, generation, answer),
+        )
+    }
+
+    pub(crate) fn detach(&mut self, key: &TransactionKey, generation: Generation) -> Call {
+        self.call(
+            "detach",
+            true,
+            |store| store.detach(key, generation),
+            |audit, host, detached| audit.detach(host, key, generation, detached),
+        )
+    }
+
+    pub(crate) fn take_back(&mut self, key: &TransactionKey, generation: Generation) -> Call {
+        self.call(
+            "take back",
+            false,
+            |store| store.take_back(key, generation),
+            |audit, _, taken| {
+                audit.take_back(key, generation, taken);
+                Ok(())
+            },
+        )
+    }
+
+    /// Whether it cannot be known who was told of a failure of this message.
+    pub(crate) fn is_excused(&self, message: &Message) -> bool {
+        self.audit.borrow().is_excused(|mail| message.is_from(mail))
+    }
+
+    /// Whether the message under this key is, or may be, the server's.
+    pub(crate) fn is_owned(&self, key: &TransactionKey) -> bool {
+        self.audit.borrow().is_owned(key)
+    }
+
+    pub(crate) fn due(&mut self) -> Vec<TransactionKey> {
+        self.store.due()
+    }
+
+    pub(crate) fn take_duty(&mut self, key: &TransactionKey) -> Call<Option<Due>> {
+        self.call(
+            "take duty",
+            true,
+            |store| store.take_duty(key),
+            |audit, host, due| audit.take_duty(host, key, due),
+        )
+    }
+
+    pub(crate) fn report(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        report: Reported,
+    ) -> Call {
+        self.call(
+            "report",
+            true,
+            |store| store.report(key, record, report),
+            |audit, _, reported| audit.report(key, record, reported),
+        )
+    }
+
+    pub(crate) fn reported(&mut self) -> Vec<Reported> {
+        self.store.reported()
+    }
+
     pub(crate) fn release(&mut self, key: &TransactionKey, generation: Generation) {
+        self.audit.borrow_mut().release(self.host, key, generation);
         self.store.release(key, generation);
     }
 

@@ -9,7 +9,7 @@ use crate::audit::Audit;
 use crate::client::{Attempt, Caller, End};
 use crate::host::{Host, Manner, Offer};
 use crate::log::{Log, shown};
-use crate::message::Message;
+use crate::message::{Message, is_to};
 use crate::mutant::Mutant;
 use crate::store::{Delivered, Store, Unsynced};
 use crate::violation::{Held, Rule, Violation};
@@ -171,7 +171,7 @@ impl<S: Store> World<S> {
             return Err(Violation::new(Rule::Session, "an attempt without an end"));
         };
         match end {
-            End::Unknown | End::Declined => {
+            End::Unknown | End::Declined | End::Detached(_) | End::Aborted => {
                 let what = format!("the client gives up: {end:?}");
                 return Err(Violation::new(Rule::OutcomeIsTrue, what));
             }
@@ -233,9 +233,8 @@ impl<S: Store> World<S> {
                 format!("{} was accepted, and is not there", message.sender),
             )),
             ([copy], _) => {
-                let expected: Vec<String> = to.iter().map(|to| format!("RCPT TO:<{to}>")).collect();
-                let lines = copy.recipients.iter();
-                if lines.eq(expected.iter().map(String::as_bytes)) {
+                let mut lines = copy.recipients.iter().zip(to);
+                if copy.recipients.len() == to.len() && lines.all(|(line, to)| is_to(line, to)) {
                     return Ok(());
                 }
                 let recipients: Vec<String> =

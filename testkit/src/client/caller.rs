@@ -134,6 +134,8 @@ impl Caller {
                 Kept::Told(told) => Some(End::Decided(told.clone())),
                 Kept::Unknown => Some(End::Unknown),
                 Kept::Declined => Some(End::Declined),
+                Kept::Detached(accepted) => Some(End::Detached(accepted.clone())),
+                Kept::Aborted => Some(End::Aborted),
             },
             Kind::Simple(_) => self.told().map(End::Decided),
         }

@@ -8,12 +8,13 @@ use smtp_checkpoint::checkpoint::{
     Cause, Content, NextStep, Outcome, RestartPolicy, Sent, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{
-    Answered, ClientConfig, ClientSession, Connection, Event, Protocol, RecipientVerdict,
-    StoreQuestion, TlsPolicy,
+    Answered, ChoiceQuestion, ClientConfig, ClientSession, Connection, Event, Protocol,
+    RdlvRequest, RecipientVerdict, StoreQuestion, TlsPolicy,
 };
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::dot::FaultPolicy;
 use smtp_checkpoint::error::PeerError;
+use smtp_checkpoint::rdlv::Choice;
 use smtp_checkpoint::time::Timestamp;
 use smtp_checkpoint::transid::TransId;
 
@@ -33,6 +34,9 @@ pub(crate) enum Kept {
     Told(Told),
     Unknown,
     Declined,
+    /// For these recipients.
+    Detached(Vec<usize>),
+    Aborted,
 }
 
 /// The wall clock when the first transaction begins, in seconds.
@@ -52,6 +56,8 @@ pub(crate) struct Library {
     /// Seconds of the wall clock.
     wall: u64,
     offset: Option<u64>,
+    /// 120s so far.
+    interims: u32,
     accepted: Vec<usize>,
     end: Option<End>,
     over: bool,
@@ -72,7 +78,7 @@ pub(super) fn first(message: &Message, wall: u64) -> Held<Kept> {
     let content = Content::measure(&message.content);
     let mut builder = UnfinishedTransaction::builder(mail, content, wall).transid(name);
     for recipient in &message.recipients {
-        let line = Bytes::from(format!("RCPT TO:<{recipient}>"));
+        let line = Bytes::from(message.rcpt(recipient));
         builder = builder.recipient(fits(RcptLine::parse(line))?);
     }
     if message.lmtp {
@@ -102,6 +108,11 @@ impl Library {
         if let How::Bdat(size) = message.how {
             config = config.chunk_size(size);
         }
+        if let Some(wish) = message.wish {
+            let mut request = RdlvRequest::new(wish.maxtimer);
+            request.settings.reset_aborts = wish.reset_aborts;
+            config = config.rdlv(request);
+        }
         let config = Arc::new(fits(config.build())?);
         Ok(Self {
             message,
@@ -114,6 +125,7 @@ impl Library {
             piece,
             wall,
             offset: None,
+            interims: 0,
             accepted: Vec::new(),
             end: None,
             over: false,
@@ -192,6 +204,8 @@ impl Library {
                 self.over = true;
                 self.end.get_or_insert(End::Again { closed: false });
             }
+            Event::StillDeciding(question) => self.choose(now, question)?,
+            Event::NoRdlv(_) | Event::ChoiceDue => {}
             Event::PeerFault(PeerError::ConnectionLost | PeerError::TimedOut)
             | Event::FinalReply { .. }
             | Event::Rejected(_)
@@ -240,6 +254,26 @@ impl Library {
         Ok(())
     }
 
+    fn choose(&mut self, now: Timestamp, question: ChoiceQuestion) -> Held {
+        let Some(wish) = self.message.wish else {
+            return wrong("a 120 that nobody asked for");
+        };
+        if question.reply().code().get() == 120 {
+            self.interims += 1;
+        }
+        let choice = if self.interims <= wish.carries_on {
+            Choice::CarryOn
+        } else if !wish.detaches {
+            Choice::Abort
+        } else if question.can_detach() {
+            Choice::Detach
+        } else {
+            Choice::CarryOn
+        };
+        fits(self.session.choose(now, question, choice))?;
+        Ok(())
+    }
+
     fn start_over(&mut self, transaction: &UnfinishedTransaction, over: u32) -> Held {
         let over = over + 1;
         let name = fits(TransId::parse(transid(&self.message, over).as_bytes()))?;
@@ -269,7 +303,24 @@ impl Library {
             }
             _ => None,
         };
-        if let Some(told) = decided {
+        let assumes = self.mutant == Some(Mutant::DetachAssumed);
+        let left = match outcome {
+            Outcome::Detached { .. } => true,
+            Outcome::Interrupted {
+                cause: Cause::DetachUnanswered,
+                ..
+            } => assumes,
+            _ => false,
+        };
+        if left {
+            if self.keep(Kept::Detached(self.accepted.clone())) {
+                self.end = Some(End::Detached(self.accepted.clone()));
+            }
+        } else if let Outcome::Aborted { .. } = outcome {
+            if self.keep(Kept::Aborted) {
+                self.end = Some(End::Aborted);
+            }
+        } else if let Some(told) = decided {
             if self.keep(Kept::Told(told.clone())) {
                 self.end = Some(End::Decided(told));
             }
@@ -381,6 +432,10 @@ impl Client for Library {
 
     fn offset(&self) -> Option<u64> {
         self.offset
+    }
+
+    fn interims(&self) -> u64 {
+        self.interims.into()
     }
 
     fn is_over(&self) -> bool {

@@ -48,6 +48,10 @@ pub(crate) enum End {
     StartOver,
     /// Nothing will tell what became of the message.
     Unknown,
+    /// The server owns it, for these recipients.
+    Detached(Vec<usize>),
+    /// It was aborted: nothing of it was or will be delivered.
+    Aborted,
     /// The server wants none of it, and nothing of it can have been delivered.
     Declined,
     /// The client's process died.
@@ -67,6 +71,10 @@ pub(crate) trait Client {
     fn end(&self) -> Option<End>;
     /// The offset of the last 355 of this attempt.
     fn offset(&self) -> Option<u64>;
+    /// How many 120s came.
+    fn interims(&self) -> u64 {
+        0
+    }
     /// Ready to hang up.
     fn is_over(&self) -> bool;
 }

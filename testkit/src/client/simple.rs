@@ -155,6 +155,7 @@ impl Simple {
             }
             (State::Mail, 355) => return self.restart(&lines[0]),
             (State::Mail, 400..=499 | 503) => self.again(),
+
             (State::Envelope, _) => return self.envelope_reply(code),
             (State::Body, 250) => self.next_chunk(),
             (State::Body, 451 | 503) | (State::Final, 503) => self.again(),
@@ -190,7 +191,7 @@ impl Simple {
         if !self.memory.sent {
             // CP-31: somebody else's, or what a crash of ours left.
             self.surprises += 1;
-            if self.surprises > 1 {
+            if self.surprises > 1 || self.message.grouped {
                 if self.mutant != Some(Mutant::DataBeforeMark) {
                     self.again();
                     return Ok(());
@@ -261,6 +262,13 @@ impl Simple {
         self.state = State::Mail;
         let transid = super::caller::transid(&self.message, self.memory.over);
         self.say(&format!("{} TRANSID={transid}", self.message.mail()));
+        if self.message.grouped {
+            let message = Rc::clone(&self.message);
+            for recipient in &message.recipients {
+                self.say(&format!("RCPT TO:<{recipient}>"));
+            }
+            (self.written, self.due) = (message.recipients.len(), message.recipients.len());
+        }
     }
 
     fn envelope(&mut self, from: usize) {
@@ -271,7 +279,7 @@ impl Simple {
         let resumed = self.offset.is_some() && self.memory.sent && self.surprises == 0;
         let held = self.memory.replies.len() == count;
         let once = self.memory.mails == 1 || self.mutant == Some(Mutant::RecipientsLeftOut);
-        if self.message.terse && resumed && once && held {
+        if self.message.terse && resumed && once && held && !self.message.grouped {
             self.written = count;
             let replies = self.memory.replies.iter().enumerate();
             let accepted = replies.filter(|(_, code)| **code / 100 == 2);

@@ -1,12 +1,13 @@
 //! Decisions: begun, made at once or later, withdrawn, waited for.
 
-use smtp_checkpoint::checkpoint::Verdict;
+use smtp_checkpoint::checkpoint::{Record, Verdict};
 use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{AwaitAnswer, EndOfDataAnswer, EndOfDataQuestion};
 
 use super::events::{refused, reply};
 use super::manner::When;
-use super::{Host, Job};
+use super::{Host, Job, Recorded};
+use crate::mutant::Mutant;
 use crate::store::{Standing, Store, StoreError};
 use crate::violation::{Held, Rule, Violation};
 use crate::watched::{Call, Stop};
@@ -16,13 +17,17 @@ impl<S: Store> Host<S> {
         let now = self.now;
         let connection = self.connections[at].id;
         let claim = self.connections[at].claim.clone();
-        let decision = match (claim, question.record().cloned()) {
+        let recorded = match (claim, question.record().cloned()) {
             (Some((key, _)), Some(record)) => match self.store.begin(&key, &record) {
-                Ok(decision) => Some(decision),
+                Ok(decision) => Some(Recorded {
+                    key,
+                    decision,
+                    record,
+                }),
                 Err(Stop::Store(StoreError::Crashed)) => return Err(StoreError::Crashed.into()),
                 Err(Stop::Violation(violation)) => return Err(violation.into()),
                 Err(Stop::Store(error)) => {
-                    let answer = if error == StoreError::Failed {
+                    let answer = if error == StoreError::Failed && self.may_fail(&record) {
                         local_error(record.expected_replies())
                     } else {
                         EndOfDataAnswer::Outdated
@@ -41,8 +46,8 @@ impl<S: Store> Host<S> {
         self.jobs.push(Job {
             id: self.ids,
             connection,
-            question,
-            decision,
+            question: Some(question),
+            recorded,
         });
         if self.manner.when == When::Now {
             return self.finish_all();
@@ -71,7 +76,7 @@ impl<S: Store> Host<S> {
         while let Some(job) = self.jobs.first() {
             self.make(job.id, &codes)?;
         }
-        Ok(())
+        self.issue_all()
     }
 
     /// A decision is made, if it is still there.
@@ -84,7 +89,7 @@ impl<S: Store> Host<S> {
     /// The MAIL line of what is being decided on.
     pub(crate) fn mail_of(&self, job: u64) -> Option<&[u8]> {
         let job = self.jobs.iter().find(|it| it.id == job)?;
-        let record = job.question.record().map(|record| record.envelope());
+        let record = job.recorded.as_ref().map(|it| it.record.envelope());
         let plain = || {
             let connection = self.connections.iter().find(|it| it.id == job.connection)?;
             Some(connection.session.transaction().envelope())
@@ -100,15 +105,19 @@ impl<S: Store> Host<S> {
         let Job {
             connection,
             question,
-            decision,
+            recorded,
             ..
         } = self.jobs.remove(at);
-        let Some((decision, record)) = decision.zip(question.record().cloned()) else {
-            return self.deliver(connection, question, codes);
+        let recorded = match (question.is_some(), recorded) {
+            (_, Some(recorded)) => recorded,
+            (true, None) => return self.deliver(connection, question, codes),
+            (false, None) => return Ok(()),
         };
-        let Some(key) = question.key().map(|key| self.stored_under(key)) else {
-            return Ok(());
-        };
+        let Recorded {
+            key,
+            decision,
+            record,
+        } = recorded;
         let verdict = verdict(codes, record.expected_replies());
         let answer = match self.store.commit(&key, decision, &verdict) {
             // CP-18: a fenced session gives no final 2yz, though its decision stands.
@@ -120,25 +129,34 @@ impl<S: Store> Host<S> {
                 }
                 Err(stop) => return Err(stop),
             },
-            Err(Stop::Store(StoreError::Failed)) => local_error(record.expected_replies()),
-            Err(Stop::Store(StoreError::Outdated | StoreError::Unclear)) => {
+            Err(Stop::Store(StoreError::Failed)) if self.may_fail(&record) => {
+                local_error(record.expected_replies())
+            }
+            Err(Stop::Store(StoreError::Failed | StoreError::Outdated | StoreError::Unclear)) => {
                 EndOfDataAnswer::Outdated
             }
             Err(stop) => return Err(stop),
         };
-        if let Some(connection) = self.connection(connection) {
+        if let Some((connection, question)) = self.connection(connection).zip(question) {
             let session = &mut connection.session;
             session
                 .answer_end_of_data(now, question, answer)
                 .map_err(refused)?;
         }
-        self.wake_all()
+        self.wake_all()?;
+        self.see_to_duties()
+    }
+
+    /// Whether a failure to store may be told: what a client has detached from is decided on
+    /// again, whatever it is told.
+    fn may_fail(&self, record: &Record) -> bool {
+        !record.is_detached() || self.breaks(Mutant::FailureToldOfDetached)
     }
 
     /// A message without a record: with its session it is gone.
-    fn deliver(&mut self, id: u64, question: EndOfDataQuestion, codes: &[u16]) -> Call {
+    fn deliver(&mut self, id: u64, question: Option<EndOfDataQuestion>, codes: &[u16]) -> Call {
         let now = self.now;
-        let Some(at) = self.at(id) else {
+        let Some((at, question)) = self.at(id).zip(question) else {
             return Ok(());
         };
         let connection = &mut self.connections[at];
@@ -168,9 +186,7 @@ impl<S: Store> Host<S> {
 
     /// Withdraws the decision of the job at this place; false where it goes on, or is over.
     pub(super) fn withdraw(&mut self, at: usize) -> Call<bool> {
-        let job = &self.jobs[at];
-        let key = job.question.key().map(|key| self.stored_under(key));
-        let Some((key, decision)) = key.zip(job.decision) else {
+        let Some(Recorded { key, decision, .. }) = self.jobs[at].recorded.clone() else {
             self.jobs.remove(at);
             return Ok(true);
         };

@@ -62,6 +62,12 @@ impl<S: Store> Host<S> {
                 return self.wake(id);
             }
             Event::Abandon(question) => return self.abandon(at, question),
+            Event::Abort(question) => return self.abort(at, question),
+            Event::Detach(question) => return self.detach(at, question),
+            Event::TakenBack { key, generation } => {
+                let key = self.stored_under(&key);
+                return self.take_back(&key, generation);
+            }
             Event::Discard(mut discard) => {
                 discard.key = self.stored_under(&discard.key);
                 match self.manner.advice {
@@ -257,10 +263,8 @@ impl<S: Store> Host<S> {
     fn abandon(&mut self, at: usize, question: AbandonQuestion) -> Call {
         let now = self.now;
         let id = self.connections[at].id;
-        let running = (self.jobs.iter()).position(|job| match question.key() {
-            Some(key) => job.question.key() == Some(key),
-            None => job.connection == id && job.question.key().is_none(),
-        });
+        let key = question.key().map(|key| self.stored_under(key));
+        let running = self.running(id, key.as_ref());
         let answer = match running {
             Some(running) if self.withdraw(running)? => AbandonAnswer::Abandoned,
             _ => AbandonAnswer::TooLate,

@@ -68,6 +68,8 @@ pub(crate) struct Manner {
     pub(crate) takeover: Takeover,
     /// Recipients whose name begins with `grey` are deferred.
     pub(crate) grey: bool,
+    /// DETA is over the limit.
+    pub(crate) limited: bool,
     /// Store calls are made one at a time, when the host is told to.
     pub(crate) stepwise: bool,
 }
@@ -81,6 +83,7 @@ impl Default for Manner {
             order: Order::EventsFirst,
             takeover: Takeover::GivesWay,
             grey: false,
+            limited: false,
             stepwise: false,
         }
     }

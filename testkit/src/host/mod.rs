@@ -5,15 +5,18 @@
 
 mod connection;
 mod decisions;
+mod duties;
 mod events;
 pub(crate) mod manner;
 #[cfg(test)]
 mod order_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use smtp_checkpoint::checkpoint::Discard;
+use smtp_checkpoint::checkpoint::{Discard, Record, TransactionKey};
+use smtp_checkpoint::rdlv::ServerSettings;
 use smtp_checkpoint::server::{self, EndOfDataQuestion, Event, Peer, ServerConfig, ServerSession};
 use smtp_checkpoint::time::Timestamp;
 
@@ -33,11 +36,14 @@ pub(crate) struct Host<S> {
     pub(crate) manner: Manner,
     pub(crate) connections: Vec<Connection>,
     jobs: Vec<Job>,
+    reports: Vec<DueReport>,
     late: Vec<Discard>,
     ids: u64,
     pub(crate) now: Timestamp,
     /// The process has died, and not been started again.
     pub(crate) dead: bool,
+    /// Messages that became the server's, were taken back, stopped; DSNs that were issued.
+    pub(crate) counted: Counted,
     mutant: Option<Mutant>,
 }
 
@@ -47,10 +53,21 @@ pub(crate) struct Offer {
     pub(crate) lmtp: bool,
     /// See [`ServerConfigBuilder::checkpoint_every`](server::ServerConfigBuilder::checkpoint_every).
     pub(crate) checkpoint_every: Option<u64>,
+    /// RDLV with this `mintimer`, in seconds; and DETA, where the store has what that needs.
+    pub(crate) mintimer: Option<u32>,
+}
+
+/// How often something happened that RDLV and DETA make possible.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) detached: u64,
+    pub(crate) taken_back: u64,
+    pub(crate) aborted: u64,
+    pub(crate) reported: u64,
 }
 
 impl Offer {
-    fn config(self) -> Held<Arc<ServerConfig>> {
+    fn config(self, detaches: bool) -> Held<Arc<ServerConfig>> {
         // A wire of one octet at a time is slow, and no reason to close.
         let mut builder = ServerConfig::builder("mx.example.net").data_rate(None);
         if self.lmtp {
@@ -58,6 +75,19 @@ impl Offer {
         }
         if let Some(octets) = self.checkpoint_every {
             builder = builder.checkpoint_every(octets);
+        }
+        if let Some(mintimer) = self.mintimer {
+            let settings = ServerSettings::new(mintimer)
+                .map_err(|error| Violation::new(Rule::Session, error.to_string()))?;
+            // Nobody waits for a decision that is never made for longer than that.
+            let timeouts = server::Timeouts {
+                long_decision: Duration::from_secs(3600),
+                ..server::Timeouts::default()
+            };
+            builder = builder
+                .rdlv(settings.deta(detaches))
+                .dsn(true)
+                .timeouts(timeouts);
         }
         let config = builder.build();
         config
@@ -71,24 +101,44 @@ impl Offer {
 struct Job {
     id: u64,
     connection: u64,
-    question: EndOfDataQuestion,
+    /// `None` where the message is the server's, and no session asked.
+    question: Option<EndOfDataQuestion>,
     /// `None` without a record.
-    decision: Option<Decision>,
+    recorded: Option<Recorded>,
+}
+
+#[derive(Debug, Clone)]
+struct Recorded {
+    /// As the store is asked for it.
+    key: TransactionKey,
+    decision: Decision,
+    record: Record,
+}
+
+/// A failure that is being reported.
+#[derive(Debug)]
+struct DueReport {
+    id: u64,
+    key: TransactionKey,
+    record: Record,
 }
 
 impl<S: Store> Host<S> {
     pub(crate) fn new(store: Watched<S>, offer: &Offer, manner: Manner) -> Held<Self> {
+        let config = offer.config(store.detaches())?;
         Ok(Self {
             store,
-            config: offer.config()?,
+            config,
             lmtp: offer.lmtp,
             manner,
             connections: Vec::new(),
             jobs: Vec::new(),
+            reports: Vec::new(),
             late: Vec::new(),
             ids: 0,
             now: Timestamp::ORIGIN,
             dead: false,
+            counted: Counted::default(),
             mutant: None,
         })
     }
@@ -122,6 +172,7 @@ impl<S: Store> Host<S> {
         self.dead = true;
         self.connections.clear();
         self.jobs.clear();
+        self.reports.clear();
         self.late.clear();
     }
 
@@ -196,7 +247,7 @@ impl<S: Store> Host<S> {
             }
         }
         self.store.release(&key, generation);
-        Ok(())
+        self.see_to_duties()
     }
 
     /// Drives one session until it waits.
@@ -299,6 +350,9 @@ impl<S: Store> Host<S> {
                 | Event::Data(_)
                 | Event::EndOfData(_)
                 | Event::AwaitDecision(_)
+                | Event::Abort(_)
+                | Event::Detach(_)
+                | Event::TakenBack { .. }
                 | Event::Interrupted { .. }
                 | Event::CheckpointDue { .. }
                 | Event::Content

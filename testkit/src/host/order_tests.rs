@@ -36,6 +36,7 @@ fn order_of_draining_does_not_matter() {
                         let offer = Offer {
                             lmtp: false,
                             checkpoint_every,
+                            ..Offer::default()
                         };
                         let stores = vec![ModelStore::new()];
                         let mut world =

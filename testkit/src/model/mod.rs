@@ -1,5 +1,7 @@
 //! The shortest store that keeps what CHECKPOINT asks of one, on a simulated disk.
 
+mod held;
+mod owned;
 mod storage;
 
 use std::cell::RefCell;
@@ -12,17 +14,20 @@ use smtp_checkpoint::checkpoint::{
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::server::ClaimToConfirm;
 
 use self::storage::{Segment, Step, Storage, survives};
 use crate::mutant::Mutant;
 use crate::random::Random;
-use crate::store::{Decision, Delivered, Standing, Store, StoreError, Trouble, Unsynced};
+use crate::store::{
+    Decision, Delivered, Due, Reported, Standing, Store, StoreError, Trouble, Unsynced,
+};
 
 /// A store in memory: the model of a store, to measure a real one by.
 ///
-/// Partial records, content and claims are of one host. Decisions, completion records and
-/// messages are seen by all of them ([`Store::another_host`]). What is not synced can be lost or
+/// Partial records, content and claims are of one host. Decisions, completion records, messages
+/// and the ownership of detached ones are seen by all of them ([`Store::another_host`]). What is not synced can be lost or
 /// torn by a crash, a step can fail, the disk can be full.
 ///
 /// ```
@@ -50,6 +55,8 @@ pub struct ModelStore {
     mutant: Option<Mutant>,
     /// Commits that a mutant did not sync: the state before, and the messages before.
     unsynced_commits: Vec<(TransactionKey, usize)>,
+    /// Ownerships that a mutant did not sync.
+    unsynced_marks: Vec<TransactionKey>,
 }
 
 /// What all hosts see. All of it is durable, but for who makes a decision.
@@ -57,6 +64,7 @@ pub struct ModelStore {
 struct Shared {
     keys: BTreeMap<TransactionKey, Shown>,
     delivered: Vec<Delivered>,
+    reported: Vec<Reported>,
     /// Counts the lives of the process on each host: a lease of an earlier one has ended.
     lives: Vec<u64>,
 }
@@ -66,6 +74,17 @@ struct Shown {
     /// The last number that was given to a decision.
     decision: u64,
     state: State,
+    /// Counts the claims that found or began a decision, on any host.
+    claims: u64,
+    /// The last of them, until its session lets go of it.
+    holder: Option<Holder>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Holder {
+    host: usize,
+    life: u64,
+    generation: Generation,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +135,8 @@ struct Claimed {
     awaits: Option<OctetOffset>,
     /// The decision number that the claim read: an idle key need not have been idle all the time.
     decision: u64,
+    /// Which of the claims that found or began a decision it is the last to know of.
+    claims: u64,
     /// For [`Mutant::LengthAfterCut`]: an older claim that may still write.
     older: Option<Generation>,
 }
@@ -171,155 +192,19 @@ impl ModelStore {
             limit: usize::MAX,
             mutant: None,
             unsynced_commits: Vec::new(),
+            unsynced_marks: Vec::new(),
         }
-    }
-
-    fn breaks(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
-    }
-
-    /// Whether the broken rule is one that keeps content in its place.
-    fn writes_anywhere(&self) -> bool {
-        matches!(
-            self.mutant,
-            Some(
-                Mutant::NotCut
-                    | Mutant::LengthAfterCut
-                    | Mutant::GenerationStays
-                    | Mutant::FailedSyncTrusted
-            )
-        )
-    }
-
-    /// The claim, if it is current.
-    fn current(
-        &mut self,
-        key: &TransactionKey,
-        generation: Generation,
-    ) -> Result<&mut Claimed, StoreError> {
-        self.claims
-            .get_mut(key)
-            .filter(|claim| claim.generation == generation)
-            .ok_or(StoreError::Outdated)
-    }
-
-    /// The claim, if this generation may write under it.
-    fn writer(
-        &mut self,
-        key: &TransactionKey,
-        generation: Generation,
-    ) -> Result<&mut Claimed, StoreError> {
-        self.claims
-            .get_mut(key)
-            .filter(|claim| {
-                let older = claim.older == Some(generation) && claim.segment.is_some();
-                claim.generation == generation || older
-            })
-            .ok_or(StoreError::Outdated)
-    }
-
-    /// The decision or completion record that all hosts see; a decision whose process is dead, or
-    /// whose lease has expired, is ended by whoever finds it so.
-    fn shown(&self, key: &TransactionKey) -> Result<Option<Record>, StoreError> {
-        let mut shared = self.shared.borrow_mut();
-        let Shared { keys, lives, .. } = &mut *shared;
-        let Some(shown) = keys.get_mut(key) else {
-            return Ok(None);
-        };
-        match &shown.state {
-            State::Idle => Ok(None),
-            State::Committed(record) => read(record).map(Some),
-            State::Processing {
-                host,
-                life,
-                expired,
-                record,
-            } => {
-                if *expired || lives.get(*host) != Some(life) {
-                    shown.decision += 1;
-                    shown.state = State::Idle;
-                    return Ok(None);
-                }
-                Ok(Some(read(record)?.processing(shown.decision)))
-            }
-        }
-    }
-
-    /// The last number that was given to a decision on the key, by any host.
-    fn decision_number(&self, key: &TransactionKey) -> u64 {
-        let shared = self.shared.borrow();
-        shared.keys.get(key).map_or(0, |shown| shown.decision)
-    }
-
-    /// Whether a decision is in force.
-    fn is_running(&self, key: &TransactionKey, decision: Decision) -> bool {
-        let shared = self.shared.borrow();
-        shared.keys.get(key).is_some_and(|shown| {
-            shown.decision == decision.0 && matches!(shown.state, State::Processing { .. })
-        })
-    }
-
-    /// Ends a decision that is in force, without a commit.
-    fn end(&self, key: &TransactionKey) {
-        if let Some(shown) = self.shared.borrow_mut().keys.get_mut(key) {
-            shown.decision += 1;
-            shown.state = State::Idle;
-        }
-    }
-
-    /// The partial record of this host: durable, and its content cut to what it counts.
-    fn found_partial(&mut self, key: &TransactionKey) -> Result<Option<(Record, u64)>, StoreError> {
-        let Some(stored) = self.records.get_mut(key) else {
-            return Ok(None);
-        };
-        if !stored.synced {
-            self.storage.step(Step::Sync)?;
-            stored.synced = true;
-        }
-        stored.before = None;
-        let record = read(&stored.record)?;
-        let length = octets(record.length());
-        let id = stored.segment;
-        let held = self.segments.get_mut(&id);
-        let careless = self.mutant == Some(Mutant::RecordBeforeContent);
-        match held {
-            Some(segment) if segment.octets.len() >= length => {
-                if self.mutant != Some(Mutant::NotCut) {
-                    segment.cut(length);
-                }
-            }
-            Some(_) if careless => {}
-            // Octets that were counted are lost: the record is worth nothing.
-            _ => {
-                self.records.remove(key);
-                return Ok(None);
-            }
-        }
-        Ok(Some((record, id)))
-    }
-
-    fn sync(&mut self, id: u64) -> Result<(), StoreError> {
-        let synced = self.storage.step(Step::Sync);
-        let careless = self.breaks(Mutant::FailedSyncTrusted);
-        let Some(segment) = self.segments.get_mut(&id) else {
-            return synced;
-        };
-        match synced {
-            Ok(()) => segment.synced = segment.octets.len(),
-            // The system has thrown away what it could not write. Who does not know better goes
-            // on as if it were there.
-            Err(StoreError::Failed) if careless => segment.octets[segment.synced..].fill(0),
-            Err(StoreError::Failed) => segment.octets.truncate(segment.synced),
-            Err(_) => {}
-        }
-        synced
     }
 }
 
 impl Store for ModelStore {
     fn claim(&mut self, key: &TransactionKey) -> Result<Claim, StoreError> {
         self.storage.step(Step::Other)?;
-        let (found, segment) = match self.shown(key)? {
+        let shown = self.shown(key)?;
+        let is_decision = shown.is_some();
+        let (found, segment) = match shown {
+            // All of it is here, and nobody decides on it.
+            Some(record) if self.rests(key) => (Some(record.withdraw()), None),
             Some(record) => (Some(record), None),
             None => match self.found_partial(key)? {
                 Some((record, segment)) => (Some(record), Some(segment)),
@@ -342,6 +227,7 @@ impl Store for ModelStore {
             failed: false,
             awaits: found.as_ref().map(Record::length),
             decision: self.decision_number(key),
+            claims: self.take_hold(key, generation, is_decision),
             older: before.filter(|_| self.breaks(Mutant::LengthAfterCut)),
         };
         self.claims.insert(key.clone(), claim);
@@ -450,35 +336,31 @@ impl Store for ModelStore {
         let claim = self.current(key, record.generation())?;
         let segment = claim.segment.filter(|_| !claim.failed);
         let number = claim.decision;
-        let is_free = self.shown(key)?.is_none() && self.decision_number(key) == number;
-        let is_free = is_free || self.breaks(Mutant::SecondDecision);
+        let is_same = self.decision_number(key) == number;
+        let is_free = self.shown(key)?.is_none() || self.rests(key);
+        let is_free = is_free && (is_same || self.breaks(Mutant::NumberUnchecked))
+            || self.breaks(Mutant::SecondDecision);
+        let is_free = is_free || self.breaks(Mutant::DetachedDecidedTwice) && self.is_owned(key);
         let segment = segment.ok_or(StoreError::Outdated)?;
         let held = self.segments.get(&segment).map_or(0, |it| it.octets.len());
         if !is_free || (held != octets(record.length()) && !self.writes_anywhere()) {
             return Err(StoreError::Outdated);
         }
+        let hosts = self.shared.borrow().lives.len();
+        if hosts > 1 {
+            // A client may detach from it on another host, which does not have the content.
+            self.keep_whole(key, record, segment)?;
+        }
         self.storage.step(Step::Other)?;
-        let mut shared = self.shared.borrow_mut();
-        let life = shared.lives.get(self.host).copied().unwrap_or_default();
-        let shown = shared.keys.entry(key.clone()).or_default();
-        shown.decision += 1;
-        let decision = Decision(shown.decision);
-        shown.state = State::Processing {
-            host: self.host,
-            life,
-            expired: false,
-            record: record.encode(),
-        };
+        let claims = self.take_hold(key, record.generation(), true);
+        self.current(key, record.generation())?.claims = claims;
+        let decision = self.start(key, record, segment);
         if self.breaks(Mutant::RecordDroppedBeforeCommit) {
-            shown.state = State::Idle;
+            if let Some(shown) = self.shared.borrow_mut().keys.get_mut(key) {
+                shown.state = State::Idle;
+            }
             self.records.remove(key);
         }
-        drop(shared);
-        let begun = Begun {
-            record: record.clone(),
-            segment,
-        };
-        self.begun.insert((key.clone(), decision), begun);
         Ok(decision)
     }
 
@@ -499,6 +381,8 @@ impl Store for ModelStore {
         if self.breaks(Mutant::DecisionFenced) {
             self.current(key, record.generation())?;
         }
+        // As it is held by now: its client may have detached.
+        let record = self.decided_on(key).unwrap_or(record);
         let completed = record.complete(verdict).map_err(|_| StoreError::Failed);
         let synced = self
             .sync(segment)
@@ -554,6 +438,9 @@ impl Store for ModelStore {
             // What was held before is all there is.
             return Ok(());
         }
+        if self.is_owned(key) {
+            return Ok(()); // what is held of it is whole, and durable
+        }
         // Not durable yet: it need not be before a claim finds it.
         let stored = Stored {
             record: record.withdraw().encode(),
@@ -576,15 +463,22 @@ impl Store for ModelStore {
         generation: Generation,
     ) -> Result<Standing, StoreError> {
         let awaits = self.current(key, generation)?.awaits;
+        if !self.holds(key, generation) {
+            return Ok(Standing::Outdated);
+        }
         let shown = self.shown(key)?;
         let stored = self.records.get(key);
+        let segment = stored.map(|stored| stored.segment);
         let stored = stored.and_then(|stored| read(&stored.record).ok());
         let number = self.decision_number(key);
+        let twice = self.breaks(Mutant::DetachedDecidedTwice) && self.is_owned(key);
         Ok(match shown.as_ref().map(Record::state) {
-            Some(RecordState::Processing { .. }) => Standing::Running,
+            Some(RecordState::Processing { .. }) if !self.rests(key) && !twice => Standing::Running,
             Some(RecordState::Committed(completion)) => Standing::Decided(completion.clone()),
             _ if stored.is_some_and(|it| Some(it.length()) == awaits) => {
-                self.current(key, generation)?.decision = number;
+                let claim = self.current(key, generation)?;
+                claim.decision = number;
+                claim.segment = claim.segment.or(segment);
                 Standing::Withdrawn
             }
             _ => Standing::Outdated,
@@ -620,6 +514,52 @@ impl Store for ModelStore {
         if is_current && !self.breaks(Mutant::GenerationStays) {
             self.claims.remove(key);
         }
+        self.let_go(key, generation);
+    }
+
+    fn abort(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<ResetAnswer, StoreError> {
+        self.stop(key, generation)
+    }
+
+    fn detaches(&self) -> bool {
+        true
+    }
+
+    fn detach(&mut self, key: &TransactionKey, generation: Generation) -> Result<(), StoreError> {
+        self.own(key, generation)
+    }
+
+    fn take_back(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        self.give_back(key, generation)
+    }
+
+    fn due(&mut self) -> Vec<TransactionKey> {
+        self.duties()
+    }
+
+    fn take_duty(&mut self, key: &TransactionKey) -> Result<Option<Due>, StoreError> {
+        self.begin_duty(key)
+    }
+
+    fn report(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        report: Reported,
+    ) -> Result<(), StoreError> {
+        self.issue(key, record, report)
+    }
+
+    fn reported(&mut self) -> Vec<Reported> {
+        self.shared.borrow().reported.clone()
     }
 
     fn deliver(&mut self, envelope: &Envelope, content: &[u8]) -> Result<(), StoreError> {
@@ -675,6 +615,7 @@ impl Store for ModelStore {
             *life += 1;
         }
         drop(shared);
+        self.forget_marks(unsynced);
         self.claims.clear();
         self.begun.clear();
         let live: Vec<u64> = self.records.values().map(|stored| stored.segment).collect();

@@ -170,6 +170,7 @@ impl<S: Store> World<S> {
                 self.log
                     .event(format_args!("C {client} on {link}"), "", &octets);
                 self.send(link, true, &octets);
+                self.leaves_120(link, &octets);
             }
             if over {
                 self.leave(link, true);
@@ -188,6 +189,7 @@ impl<S: Store> World<S> {
         let Some(mut attempt) = person.attempt.take() else {
             return Ok(());
         };
+        self.tally.interims += attempt.client().interims();
         if let Some(offset) = attempt.client().offset() {
             self.tally.restarts += 1;
             self.tally.octets_saved += offset;
@@ -209,17 +211,29 @@ impl<S: Store> World<S> {
             &format!("ends {}: {end:?}", message.sender),
             b"",
         );
-        let delivered = self.machines[0].host.store.delivered();
-        self.truth.check(&delivered)?;
+        let outcomes = self.outcomes();
+        self.truth.check(&outcomes)?;
         match end {
             Some(End::Decided(told)) => {
-                self.truth.is_told(&message, &told, &delivered)?;
+                self.truth.is_told(&message, &told, &outcomes)?;
                 self.tally.refused += u64::from(told.served().is_empty());
                 self.decided(client, &message, Some(&told))
             }
             Some(End::Declined) => {
-                self.truth.is_declined(&message, &delivered)?;
+                self.truth.has_nothing(&message, "declined", &outcomes)?;
                 self.decided(client, &message, None)
+            }
+            Some(End::Detached(accepted)) => {
+                self.truth.is_detached(&message, &accepted);
+                self.tally.detached += 1;
+                self.next_message(client);
+                Ok(())
+            }
+            Some(End::Aborted) => {
+                self.truth.has_nothing(&message, "aborted", &outcomes)?;
+                self.tally.aborted += 1;
+                self.next_message(client);
+                Ok(())
             }
             Some(End::Unknown) => {
                 self.truth.is_unknown(&message);
@@ -285,6 +299,7 @@ impl<S: Store> World<S> {
         }
         person.resent += 1;
         person.calm_attempts = 0;
+        self.truth.is_sent_again(message, &deferred);
         let mut again = Message::clone(message);
         again.recipients = deferred;
         again.transid = format!("<again{}.{}", person.resent, &message.transid[1..]);

@@ -133,6 +133,7 @@ impl<S: Store> World<S> {
             machine.paused = 0;
             machine.up = true;
             machine.host.manner.grey = false;
+            machine.host.manner.limited = false;
             machine.host.store.blows.clear();
             machine.host.store.end_of_trouble();
             if machine.host.store.is_unclear {

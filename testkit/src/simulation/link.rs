@@ -75,6 +75,15 @@ impl Pipe {
         Some(packet)
     }
 
+    /// What is under way takes so much longer; gives the times at which it arrives.
+    pub(super) fn delay(&mut self, milliseconds: u64) -> Vec<u64> {
+        self.last += milliseconds;
+        for (at, _) in &mut self.queue {
+            *at += milliseconds;
+        }
+        self.queue.iter().map(|(at, _)| *at).collect()
+    }
+
     /// What is under way is lost.
     pub(super) fn lose(&mut self) {
         self.queue.clear();
@@ -105,10 +114,13 @@ impl Weather {
 }
 
 /// How a connection is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Loss {
     /// What is under way still arrives, then an end.
     End,
+    /// The same, but what is under way to the server takes its time, and the client may be back
+    /// before it.
+    Late,
     /// What is under way is lost, and both ends hear of it.
     Reset,
     /// The server hears nothing.
@@ -119,8 +131,9 @@ pub(super) enum Loss {
     BothUnaware,
 }
 
-pub(super) const LOSSES: [Loss; 5] = [
+pub(super) const LOSSES: [Loss; 6] = [
     Loss::End,
+    Loss::Late,
     Loss::Reset,
     Loss::ServerUnaware,
     Loss::ClientUnaware,

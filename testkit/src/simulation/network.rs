@@ -1,13 +1,14 @@
 //! Connections: octets under way, and how they are lost.
 
 use super::link::{LOSSES, Link, Loss, Packet, Pipe};
-use super::plan::MINUTE;
+use super::plan::{MINUTE, SECOND};
 use super::run::{Action, World};
 use super::tally::Fault;
 use crate::alter::RoundUp;
 use crate::mutant::Mutant;
 use crate::store::Store;
 use crate::violation::Held;
+use crate::watched::Blow;
 
 impl<S: Store> World<S> {
     pub(super) fn connect(&mut self, client: usize, host: usize, connection: u64) -> u64 {
@@ -85,6 +86,29 @@ impl<S: Store> World<S> {
         }
     }
 
+    /// A client that leaves an open 120 may lose its connection just then, or die as it stores the
+    /// outcome.
+    pub(super) fn leaves_120(&mut self, link: u64, octets: &[u8]) {
+        let leaves = matches!(octets, b"DETA\r\n" | b"RSET\r\n");
+        if !leaves || self.calm {
+            return;
+        }
+        if self.random.chance(self.plan.lost_behind_120 / 2) {
+            let blow = self.random.pick([Blow::Before, Blow::After]);
+            if let Some(link) = self.links.get(&link) {
+                self.people[link.client].blow(0, blow);
+            }
+        }
+        if self.random.chance(self.plan.lost_behind_120) {
+            self.tally.count(Fault::LostBehind120);
+            let wait = self.random.pick([0, 100, SECOND, MINUTE]);
+            let loss = self.random.one(&LOSSES).filter(|_| self.random.chance(60));
+            let loss = loss.unwrap_or(Loss::Late);
+            let wait = self.random.below(wait + 1);
+            self.after(wait, Action::Lose { link, loss });
+        }
+    }
+
     /// A connection is lost.
     pub(super) fn lose(&mut self, id: u64, loss: Loss) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.lost) else {
@@ -98,17 +122,19 @@ impl<S: Store> World<S> {
             &format!("is lost: {loss:?}"),
             b"",
         );
-        if loss != Loss::End {
+        let arrives = matches!(loss, Loss::End | Loss::Late);
+        if !arrives {
             link.up.lose();
             link.down.lose();
         }
-        let packet = if loss == Loss::End {
-            Packet::End
-        } else {
-            Packet::Broken
-        };
+        let packet = if arrives { Packet::End } else { Packet::Broken };
         let (delay, now) = (link.weather.delay(&mut self.random), self.now);
         let mut arrivals = Vec::new();
+        if loss == Loss::Late {
+            let most = self.random.pick([SECOND, 10 * SECOND, MINUTE, 10 * MINUTE]);
+            let late = self.random.below(most);
+            arrivals.extend(link.up.delay(late).into_iter().map(|at| (at, true)));
+        }
         if !matches!(loss, Loss::ServerUnaware | Loss::BothUnaware) {
             arrivals.push((link.up.push(now + delay, packet.clone()), true));
         }
@@ -120,6 +146,7 @@ impl<S: Store> World<S> {
         }
         self.tally.count(match loss {
             Loss::End => Fault::Ended,
+            Loss::Late => Fault::Overtaken,
             Loss::Reset => Fault::Reset,
             _ => Fault::HalfOpen,
         });

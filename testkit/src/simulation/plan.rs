@@ -10,7 +10,7 @@ use super::link::Weather;
 use crate::client::Who;
 use crate::host::Offer;
 use crate::host::manner::{Advice, Manner, ORDERS, TAKEOVERS, When};
-use crate::message::{How, Message};
+use crate::message::{How, Message, Wish};
 use crate::random::Random;
 
 pub(super) const SECOND: u64 = 1000;
@@ -31,6 +31,11 @@ pub(super) struct Plan {
     /// How many decisions in a hundred are slow, given up, never made.
     pub(super) decisions: (u64, u64, u64),
     pub(super) weather: Weather,
+    /// How many in a hundred of those who say DETA, or RSET in answer to a 120, lose their
+    /// connection then.
+    pub(super) lost_behind_120: u64,
+    /// Most clients want RDLV, soon leave by DETA, and come back.
+    pub(super) long: bool,
     /// The longest a client waits before it tries again.
     pub(super) patience: u64,
 }
@@ -41,22 +46,47 @@ impl Plan {
         let checkpoint_every = random.pick([None, Some(1), Some(6), Some(20), Some(200)]);
         let longest = random.pick([20 * MINUTE, HOUR, 4 * HOUR]);
         let faults = random.pick([1, 5, 15, 40]);
-        Self {
+        // Some runs are about nothing but long decisions.
+        let long = random.chance(25);
+        let plan = Self {
             offer: Offer {
                 lmtp: random.chance(30),
                 checkpoint_every,
+                mintimer: random.chance(60).then(|| random.pick([1, 5, 30])),
             },
             hosts: if two { 2 } else { 1 },
             calm: random.between(5 * MINUTE, longest),
             faults: random.below(faults),
             doomed: random.pick([0, 10, 30, 60, 90]),
-            decisions: random.pick([(0, 0, 0), (20, 10, 5), (50, 20, 20), (10, 0, 40)]),
+            decisions: random.pick([
+                (0, 0, 0),
+                (20, 10, 5),
+                (50, 20, 20),
+                (10, 0, 40),
+                (85, 5, 0),
+            ]),
             weather: Weather {
                 delay: random.pick([(0, 0), (1, 20), (5, 300), (0, 3000)]),
                 split: random.pick([0, 20, 60, 95]),
                 stall: random.pick([0, 0, 2 * MINUTE, 10 * MINUTE]),
             },
+            lost_behind_120: random.pick([0, 30, 60, 90]),
             patience: random.pick([SECOND, 20 * SECOND, 5 * MINUTE, 40 * MINUTE]),
+            long,
+        };
+        if !long {
+            return plan;
+        }
+        Self {
+            offer: Offer {
+                mintimer: Some(1),
+                ..plan.offer
+            },
+            calm: plan.calm.max(40 * MINUTE),
+            decisions: random.pick([(60, 25, 5), (90, 5, 5)]),
+            lost_behind_120: 90,
+            patience: random.pick([SECOND, MINUTE]),
+            ..plan
         }
     }
 }
@@ -73,6 +103,7 @@ pub(super) fn manner(random: &mut Random) -> Manner {
         order: random.pick(ORDERS),
         takeover: random.pick(TAKEOVERS),
         grey: false,
+        limited: random.chance(10),
         stepwise: false,
     }
 }
@@ -135,7 +166,16 @@ pub(super) fn message(
     // Every client has the same ones: they are told apart by who they are.
     message.transid = format!("<{number}.msg@sim.example>");
     message.name.clone_from(&identity.name);
-    let names = ["b", "no", "grey1", "c", "later", "d", "grey2"];
+    message.dsn = plan.offer.mintimer.is_some();
+    if message.dsn && random.chance(if plan.long { 95 } else { 70 }) {
+        message.wish = Some(Wish {
+            maxtimer: random.pick([10, 20, 20, 60, 200]),
+            carries_on: random.pick([0, 0, 1, 4, if plan.long { 0 } else { 1000 }]),
+            detaches: random.chance(75),
+            reset_aborts: random.chance(70),
+        });
+    }
+    let names = ["b", "no", "grey1", "c", "later", "d", "grey2", "quiet"];
     let count = random.between(1, 4);
     let mut recipients: Vec<String> = Vec::new();
     for _ in 0..count {
@@ -145,7 +185,8 @@ pub(super) fn message(
         }
     }
     message.recipients = recipients;
-    let who = if random.chance(25) {
+    let who = if random.chance(if plan.long { 5 } else { 25 }) {
+        message.grouped = message.pipelining && random.chance(50);
         Who::Simple
     } else {
         Who::Library(random.pick([1, 3, 5, 40, 4096]))

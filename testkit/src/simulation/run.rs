@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::clients::Person;
-use super::link::Link;
-use super::plan::{self, Identity, MINUTE, Plan, SECOND};
+use super::link::{Link, Loss};
+use super::plan::{self, HOUR, Identity, MINUTE, Plan, SECOND};
 use super::servers::Machine;
 use super::tally::{Fault, Tally};
-use super::truth::Truth;
+use super::truth::{Outcomes, Truth};
 use crate::alter::RoundUp;
 use crate::audit::Audit;
 use crate::client::Who;
 use crate::host::Host;
 use crate::log::Log;
+use crate::message::Message;
 use crate::mutant::Mutant;
 use crate::random::Random;
 use crate::store::{Store, Unsynced};
@@ -39,6 +40,12 @@ pub(super) enum Action {
         job: u64,
         made: bool,
     },
+    /// A DSN is ready.
+    Report { host: usize, life: u64, id: u64 },
+    /// A host sees to what is due for messages that are the server's.
+    Duties { host: usize },
+    /// A connection is lost.
+    Lose { link: u64, loss: Loss },
     /// A host comes up again.
     Up { host: usize },
     /// Sessions that wait for a decision of another host look again.
@@ -100,6 +107,8 @@ impl<S: Store> World<S> {
                 timer: None,
                 looks: false,
                 scheduled: Vec::new(),
+                hung: Vec::new(),
+                last_report: 0,
             });
         }
         let mut world = Self {
@@ -161,6 +170,9 @@ impl<S: Store> World<S> {
         for host in 0..self.machines.len() {
             let at = self.random.below(5 * MINUTE);
             self.at(at, Action::Grey { host });
+            if self.machines[host].host.store.detaches() {
+                self.at(at, Action::Duties { host });
+            }
         }
         self.at(self.plan.calm, Action::Calm);
     }
@@ -179,9 +191,17 @@ impl<S: Store> World<S> {
         // Enough for any run that ends; more than that is going round in circles.
         const MOST: u64 = 3_000_000;
         let mut steps = 0;
+        let mut over = None;
         while let Some(((time, _), action)) = self.queue.pop_first() {
             if self.calm && self.is_over() {
-                break;
+                if !self.has_duties() {
+                    break;
+                }
+                let since = *over.get_or_insert(time);
+                if time > since + 6 * HOUR {
+                    let what = "a detached message is neither delivered nor reported";
+                    return Err(Violation::new(Rule::Ends, what));
+                }
             }
             steps += 1;
             if steps > MOST {
@@ -201,6 +221,19 @@ impl<S: Store> World<S> {
         self.people.iter().all(idle)
     }
 
+    fn has_duties(&mut self) -> bool {
+        let mut hosts = self.machines.iter_mut();
+        hosts.any(|machine| machine.host.has_duties())
+    }
+
+    pub(super) fn outcomes(&mut self) -> Outcomes {
+        let store = &mut self.machines[0].host.store;
+        Outcomes {
+            delivered: store.delivered(),
+            reported: store.reported(),
+        }
+    }
+
     /// All machines lose their power, and what was accepted is there.
     fn end(mut self) -> Held<Tally> {
         if !self.is_over() {
@@ -209,14 +242,18 @@ impl<S: Store> World<S> {
         for host in 0..self.machines.len() {
             self.machines[host].host.kill(Unsynced::Lost);
         }
-        let delivered = self.machines[0].host.store.delivered();
-        self.truth.check_in_the_end(&delivered)?;
+        let outcomes = self.outcomes();
+        let store = &self.machines[0].host.store;
+        let excused = |message: &Message| store.is_excused(message);
+        self.truth.check_in_the_end(&outcomes, excused)?;
         self.tally.runs = 1;
-        self.tally.delivered = delivered.len() as u64;
+        self.tally.delivered = outcomes.delivered.len() as u64;
+        self.tally.reported = outcomes.reported.len() as u64;
         self.tally.time = self.now;
         self.tally.calls = self.machines.iter().map(|it| it.host.store.calls).sum();
         self.tally.digest = self.log.digest();
         for machine in &self.machines {
+            self.tally.taken_back += machine.host.counted.taken_back;
             let store = &machine.host.store;
             for (fault, count) in [
                 (Fault::ServerDiedInCall, store.died_in_call),
@@ -259,10 +296,17 @@ impl<S: Store> World<S> {
                 job,
                 made,
             } => self.decide(host, life, job, made),
+            Action::Report { host, life, id } => self.report(host, life, id),
+            Action::Duties { host } => self.see_to_duties(host),
+            Action::Lose { link, loss } => {
+                self.lose(link, loss);
+                Ok(())
+            }
             Action::Up { host } => {
                 self.machines[host].up = true;
                 self.log.event(format_args!("host {host}"), "is up", b"");
-                Ok(())
+                self.machines[host].host.do_duties()?;
+                self.host_moved(host)
             }
             Action::Look { host } => {
                 self.machines[host].looks = false;
@@ -291,9 +335,11 @@ impl<S: Store> World<S> {
     fn host_of(&self, action: &Action) -> Option<usize> {
         match action {
             Action::Arrive { link, up: true } => self.links.get(link).map(|link| link.host),
-            Action::HostTimer { host } | Action::Decision { host, .. } | Action::Look { host } => {
-                Some(*host)
-            }
+            Action::HostTimer { host }
+            | Action::Decision { host, .. }
+            | Action::Look { host }
+            | Action::Report { host, .. }
+            | Action::Duties { host } => Some(*host),
             _ => None,
         }
     }

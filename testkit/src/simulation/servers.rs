@@ -23,6 +23,10 @@ pub(super) struct Machine<S> {
     pub(super) looks: bool,
     /// Decisions whose end is settled.
     pub(super) scheduled: Vec<u64>,
+    /// The last DSN that is under way.
+    pub(super) last_report: u64,
+    /// Decisions that would never be made.
+    pub(super) hung: Vec<u64>,
 }
 
 impl<S: Store> World<S> {
@@ -54,6 +58,40 @@ impl<S: Store> World<S> {
         self.host_moved(host)
     }
 
+    /// A DSN is ready.
+    pub(super) fn report(&mut self, host: usize, life: u64, id: u64) -> Held {
+        if self.machines[host].life != life {
+            return Ok(());
+        }
+        self.machines[host].host.report_one(id)?;
+        self.host_moved(host)
+    }
+
+    /// Now and then a host sees to what is due for messages that are the server's.
+    pub(super) fn see_to_duties(&mut self, host: usize) -> Held {
+        let wait = self.random.between(SECOND, 5 * MINUTE);
+        self.after(wait, Action::Duties { host });
+        if !self.machines[host].up {
+            return Ok(());
+        }
+        if self.calm {
+            // Nobody waits for these: whoever makes them is started again.
+            let machine = &mut self.machines[host];
+            let hung = std::mem::take(&mut machine.hung);
+            let (owned, hung) = hung
+                .into_iter()
+                .partition(|job| machine.host.is_owned(*job));
+            machine.hung = hung;
+            let owned: Vec<u64> = owned;
+            for job in owned {
+                self.machines[host].host.withdraw_all(Some(job))?;
+            }
+        }
+        self.set_clock(host);
+        self.machines[host].host.do_duties()?;
+        self.host_moved(host)
+    }
+
     /// Takes what a host has to say, and sees to what it has begun.
     pub(super) fn host_moved(&mut self, host: usize) -> Held {
         if self.machines[host].host.dead {
@@ -61,6 +99,7 @@ impl<S: Store> World<S> {
         }
         self.take_output(host)?;
         self.schedule_decisions(host);
+        self.schedule_reports(host);
         let machine = &mut self.machines[host];
         if machine.host.is_awaiting() && !machine.looks {
             machine.looks = true;
@@ -131,6 +170,7 @@ impl<S: Store> World<S> {
             let lot = self.random.below(100);
             let (wait, made) = if lot < hangs {
                 self.tally.count(Fault::HangingDecision);
+                self.machines[host].hung.push(job);
                 continue;
             } else if lot < hangs + fails {
                 self.tally.count(Fault::FailedDecision);
@@ -151,6 +191,21 @@ impl<S: Store> World<S> {
         }
     }
 
+    fn schedule_reports(&mut self, host: usize) {
+        let machine = &mut self.machines[host];
+        let life = machine.life;
+        let due: Vec<u64> = machine.host.reporting().collect();
+        for id in due {
+            let machine = &mut self.machines[host];
+            if id > machine.last_report {
+                machine.last_report = id;
+                let wait = self.random.pick([0, SECOND, 5 * MINUTE]);
+                let wait = self.random.below(wait + 1);
+                self.after(wait, Action::Report { host, life, id });
+            }
+        }
+    }
+
     /// The process of a host is dead: connections break, in one way or another.
     pub(super) fn died(&mut self, host: usize) -> Held {
         let unsynced = match self.random.below(3) {
@@ -165,6 +220,7 @@ impl<S: Store> World<S> {
         machine.up = false;
         machine.timer = None;
         machine.scheduled.clear();
+        machine.hung.clear();
         let links: Vec<u64> = self
             .links
             .iter()

@@ -9,10 +9,14 @@ use std::fmt;
 pub enum Fault {
     /// A connection ended in the middle of something.
     Ended,
+    /// A connection ended, and what was under way to the server arrived later.
+    Overtaken,
     /// A connection was reset, and what was under way lost.
     Reset,
     /// A connection was lost, and at least one end heard nothing of it.
     HalfOpen,
+    /// A connection was lost just as its client left an open 120, by DETA or RSET.
+    LostBehind120,
     /// Octets were under way for minutes.
     Stalled,
     /// The process of a server was killed between two calls of its store.
@@ -69,6 +73,16 @@ pub struct Tally {
     pub delivered: u64,
     /// Transactions that the server refused, or deferred for good.
     pub refused: u64,
+    /// 120s that a client got.
+    pub interims: u64,
+    /// Transactions that a client left to the server, by DETA.
+    pub detached: u64,
+    /// Messages that a client had left to the server, and took back.
+    pub taken_back: u64,
+    /// Failures that were reported by DSN.
+    pub reported: u64,
+    /// Transactions that a client aborted.
+    pub aborted: u64,
     /// Transactions of which the client gave up to know the outcome.
     pub unknown: u64,
     /// The most attempts that a transaction took when nothing disturbed any more.
@@ -98,6 +112,11 @@ impl Tally {
         self.octets_saved += other.octets_saved;
         self.delivered += other.delivered;
         self.refused += other.refused;
+        self.interims += other.interims;
+        self.detached += other.detached;
+        self.taken_back += other.taken_back;
+        self.reported += other.reported;
+        self.aborted += other.aborted;
         self.unknown += other.unknown;
         self.attempts_in_the_end = self.attempts_in_the_end.max(other.attempts_in_the_end);
         self.time += other.time;
@@ -126,6 +145,11 @@ impl fmt::Display for Tally {
             self.unknown,
             self.calls,
             self.time / (24 * 3_600_000)
+        )?;
+        writeln!(
+            f,
+            "{} times 120, {} transactions detached, {} taken back, {} reported by DSN, {} aborted",
+            self.interims, self.detached, self.taken_back, self.reported, self.aborted
         )?;
         writeln!(
             f,

@@ -1,13 +1,20 @@
-//! What is known of each message from outside: what was sent, told, and delivered.
+//! What is known of each message from outside: what was sent, told, delivered and reported.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::client::Told;
 use crate::log::shown;
-use crate::message::Message;
-use crate::store::Delivered;
+use crate::message::{Message, is_to};
+use crate::store::{Delivered, Reported};
 use crate::violation::{Held, Rule, Violation};
+
+/// What became of all messages so far.
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    pub(super) delivered: Vec<Delivered>,
+    pub(super) reported: Vec<Reported>,
+}
 
 /// All messages of a run.
 #[derive(Debug, Default)]
@@ -20,6 +27,10 @@ struct Known {
     message: Rc<Message>,
     /// The recipients that a final 2yz was told for.
     served: Vec<String>,
+    /// Those that a final 4yz or 5yz was told for, or that all was aborted.
+    failed: Vec<String>,
+    /// Those for whom it is the server's to deliver, or to report that it cannot.
+    detached: Vec<String>,
     /// Nobody knows what became of a transaction with these.
     unknown: Vec<String>,
 }
@@ -29,6 +40,8 @@ impl Truth {
         let known = Known {
             message: Rc::clone(message),
             served: Vec::new(),
+            failed: Vec::new(),
+            detached: Vec::new(),
             unknown: Vec::new(),
         };
         self.messages.insert(message.sender.clone(), known);
@@ -39,7 +52,7 @@ impl Truth {
         &mut self,
         transaction: &Message,
         told: &Told,
-        delivered: &[Delivered],
+        outcomes: &Outcomes,
     ) -> Held {
         let served = told.served();
         let Some(known) = self.messages.get_mut(&transaction.sender) else {
@@ -47,9 +60,13 @@ impl Truth {
         };
         for (index, recipient) in transaction.recipients.iter().enumerate() {
             let is_served = served.contains(&index);
-            let copies = copies(known, recipient, delivered);
+            let copies = known.copies(recipient, outcomes);
+            let reports = known.reports(recipient, outcomes);
             match (is_served, copies) {
                 (true, 1) | (false, 0) => {}
+                // Told as 250: reported by DSN. The one reply of SMTP stands for those too who do
+                // not want to hear of it.
+                (true, 0) if reports > 0 || known.is_quiet(recipient, outcomes) => {}
                 (true, 0) => {
                     return Err(Violation::new(
                         Rule::AcceptedIsDurable,
@@ -75,27 +92,50 @@ impl Truth {
             }
             if is_served {
                 known.served.push(recipient.clone());
+            } else if told.accepted.contains(&index) {
+                known.failed.push(recipient.clone());
             }
         }
         Ok(())
     }
 
-    /// The server wants none of a transaction.
-    pub(super) fn is_declined(&self, transaction: &Message, delivered: &[Delivered]) -> Held {
-        let Some(known) = self.messages.get(&transaction.sender) else {
+    /// Those who were deferred get another transaction.
+    pub(super) fn is_sent_again(&mut self, transaction: &Message, deferred: &[String]) {
+        if let Some(known) = self.messages.get_mut(&transaction.sender) {
+            known.failed.retain(|failed| !deferred.contains(failed));
+        }
+    }
+
+    /// The client left a transaction to the server, which had accepted these recipients.
+    pub(super) fn is_detached(&mut self, transaction: &Message, accepted: &[usize]) {
+        if let Some(known) = self.messages.get_mut(&transaction.sender) {
+            let accepted = accepted.iter();
+            let recipients = accepted.filter_map(|index| transaction.recipients.get(*index));
+            known.detached.extend(recipients.cloned());
+        }
+    }
+
+    /// The server wants none of a transaction, or the client wants it no more.
+    pub(super) fn has_nothing(
+        &mut self,
+        transaction: &Message,
+        why: &str,
+        outcomes: &Outcomes,
+    ) -> Held {
+        let Some(known) = self.messages.get_mut(&transaction.sender) else {
             return Ok(());
         };
         let delivered = transaction.recipients.iter().find(|recipient| {
-            copies(known, recipient, delivered) > 0 && !known.unknown.contains(recipient)
+            known.copies(recipient, outcomes) > 0 && !known.unknown.contains(recipient)
         });
         match delivered {
-            None => Ok(()),
+            None => {
+                known.failed.extend(transaction.recipients.iter().cloned());
+                Ok(())
+            }
             Some(recipient) => Err(Violation::new(
                 Rule::OutcomeIsTrue,
-                format!(
-                    "{} was declined, and went to {recipient}",
-                    transaction.sender
-                ),
+                format!("{} was {why}, and went to {recipient}", transaction.sender),
             )),
         }
     }
@@ -107,8 +147,8 @@ impl Truth {
     }
 
     /// What holds at any time.
-    pub(super) fn check(&self, delivered: &[Delivered]) -> Held {
-        for copy in delivered {
+    pub(super) fn check(&self, outcomes: &Outcomes) -> Held {
+        for copy in &outcomes.delivered {
             let mut all = self.messages.values();
             let Some(known) = all.find(|known| known.message.is_from(&copy.mail)) else {
                 return Err(Violation::new(
@@ -120,7 +160,7 @@ impl Truth {
         }
         for known in self.messages.values() {
             for recipient in &known.message.recipients {
-                let copies = copies(known, recipient, delivered);
+                let copies = known.copies(recipient, outcomes);
                 if copies > 1 {
                     return Err(Violation::new(
                         Rule::AtMostOnce,
@@ -135,36 +175,105 @@ impl Truth {
         Ok(())
     }
 
-    /// What holds when all is over: whatever died, what was accepted is there, and nothing else.
-    pub(super) fn check_in_the_end(&self, delivered: &[Delivered]) -> Held {
-        self.check(delivered)?;
+    /// What holds when all is over: whatever died, what was accepted is there, what was left to
+    /// the server is there or reported, and nothing else. Where a process died as a session may
+    /// have told a failure (`excused`), the failure may be reported too.
+    pub(super) fn check_in_the_end(
+        &self,
+        outcomes: &Outcomes,
+        excused: impl Fn(&Message) -> bool,
+    ) -> Held {
+        self.check(outcomes)?;
         for known in self.messages.values() {
-            let sender = &known.message.sender;
             for recipient in &known.message.recipients {
-                let copies = copies(known, recipient, delivered);
-                let served = known.served.contains(recipient);
-                if served && copies == 0 {
-                    let what = format!("{sender} was accepted for {recipient} and is gone");
-                    return Err(Violation::new(Rule::AcceptedIsDurable, what));
-                }
-                if !served && copies > 0 && !known.unknown.contains(recipient) {
-                    let what = format!("{sender} went to {recipient}, of which nobody was told");
-                    return Err(Violation::new(Rule::OutcomeIsTrue, what));
-                }
+                known.check_in_the_end(recipient, outcomes, &excused)?;
             }
         }
         Ok(())
     }
 }
 
-fn copies(known: &Known, recipient: &str, delivered: &[Delivered]) -> usize {
-    let line = format!("RCPT TO:<{recipient}>");
-    delivered
-        .iter()
-        .filter(|copy| known.message.is_from(&copy.mail))
-        .flat_map(|copy| &copy.recipients)
-        .filter(|to| ***to == *line.as_bytes())
-        .count()
+impl Known {
+    fn copies(&self, recipient: &str, outcomes: &Outcomes) -> usize {
+        let copies = outcomes.delivered.iter();
+        copies
+            .filter(|copy| self.message.is_from(&copy.mail))
+            .flat_map(|copy| &copy.recipients)
+            .filter(|line| is_to(line, recipient))
+            .count()
+    }
+
+    fn reports(&self, recipient: &str, outcomes: &Outcomes) -> usize {
+        let reports = outcomes.reported.iter();
+        reports
+            .filter(|report| self.message.is_from(&report.mail))
+            .flat_map(|report| &report.recipients)
+            .filter(|line| is_to(line, recipient))
+            .count()
+    }
+
+    /// No DSN is wanted for it.
+    fn wants_none(&self, recipient: &str) -> bool {
+        self.message.dsn && recipient.starts_with("quiet")
+    }
+
+    /// The same, and the message was reported for others.
+    fn is_quiet(&self, recipient: &str, outcomes: &Outcomes) -> bool {
+        let mut reports = outcomes.reported.iter();
+        self.wants_none(recipient) && reports.any(|it| self.message.is_from(&it.mail))
+    }
+
+    fn check_in_the_end(
+        &self,
+        recipient: &String,
+        outcomes: &Outcomes,
+        excused: &impl Fn(&Message) -> bool,
+    ) -> Held {
+        let sender = &self.message.sender;
+        let copies = self.copies(recipient, outcomes);
+        let reports = self.reports(recipient, outcomes);
+        let served = self.served.contains(recipient);
+        let detached = self.detached.contains(recipient);
+        let unknown = self.unknown.contains(recipient);
+        let failed = self.failed.contains(recipient);
+        let wants_none = self.wants_none(recipient);
+        let quiet = self.is_quiet(recipient, outcomes);
+        let (rule, what) = if served && copies == 0 && reports == 0 && !quiet {
+            (
+                Rule::AcceptedIsDurable,
+                format!("{sender} was accepted for {recipient} and is gone"),
+            )
+        } else if !served && !detached && copies > 0 && !unknown {
+            (
+                Rule::OutcomeIsTrue,
+                format!("{sender} went to {recipient}, of which nobody was told"),
+            )
+        } else if detached && copies == 0 && reports == 0 && !wants_none {
+            (
+                Rule::DetachedIsOwned,
+                format!("{sender} was left to the server for {recipient} and is gone"),
+            )
+        } else if reports > 0 && wants_none {
+            (
+                Rule::ReportedOnce,
+                format!("the failure of {sender} for {recipient} was not to be reported"),
+            )
+        } else if (reports > 1 || reports == 1 && (copies > 0 || failed))
+            && !unknown
+            && !excused(&self.message)
+        {
+            (
+                Rule::ReportedOnce,
+                format!(
+                    "{sender} for {recipient}: {reports} failures reported, {copies} copies, told \
+                     of the failure {failed}"
+                ),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Violation::new(rule, what))
+    }
 }
 
 fn check_content(message: &Message, copy: &Delivered) -> Held {

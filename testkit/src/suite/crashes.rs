@@ -336,6 +336,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp: plan.message.lmtp,
             checkpoint_every: plan.every,
+            ..Offer::default()
         };
         let mut world = self.world(offer, &plan.manner, log)?;
         let before = world.hosts[0].store.steps();

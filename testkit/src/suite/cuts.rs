@@ -54,6 +54,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp: message.lmtp,
             checkpoint_every: way.checkpoint_every,
+            ..Offer::default()
         };
         let mut world = self.world(offer, way.manner, log)?;
         let caller = Caller::new(way.who, message)?.breaking(self.mutant);

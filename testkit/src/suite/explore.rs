@@ -197,6 +197,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp: false,
             checkpoint_every: setup.every,
+            ..Offer::default()
         };
         let mut stores = vec![(self.open)()];
         if setup.hosts > 1 {

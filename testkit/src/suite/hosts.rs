@@ -73,6 +73,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp,
             checkpoint_every: Some(4),
+            ..Offer::default()
         };
         let manner = Manner::default();
         let mut world: World<S> =

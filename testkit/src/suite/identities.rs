@@ -88,6 +88,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp: false,
             checkpoint_every: Some(4),
+            ..Offer::default()
         };
         let mut world = self.world(offer, &Manner::default(), log)?;
         let mut course = Course::default();

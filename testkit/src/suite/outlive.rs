@@ -106,6 +106,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         let offer = Offer {
             lmtp: message.lmtp,
             checkpoint_every: None,
+            ..Offer::default()
         };
         // All that the client sends up to the end of the data.
         let mut alone = self.world(offer, &manner, &Log::default())?;

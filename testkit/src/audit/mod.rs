@@ -3,11 +3,14 @@
 //! Knows nothing of how a store works: whoever breaks a promise is caught at the first call that
 //! shows it, which is often long before a message is lost.
 
+mod known;
+mod owned;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use smtp_checkpoint::checkpoint::{
     Claim, Completion, Confirmation, Discard, Generation, Record, RecordState, TransactionKey,
-    Transfer, Verdict,
+    Verdict,
 };
 use smtp_checkpoint::server::ClaimToConfirm;
 
@@ -32,6 +35,26 @@ struct Known {
     committed: Option<Committed>,
     /// A commit of which nobody knows whether it was done.
     unclear: Option<Completion>,
+    /// Counts commits, on any host.
+    commits: u64,
+    /// Counts the claims that found or began a decision, on any host.
+    claims: u64,
+    owned: Option<Owned>,
+    /// The MAIL line of what was decided on last.
+    mail: Vec<u8>,
+    /// A process died, or its store failed, when a session may have been about to take the message
+    /// back: who was told is not known.
+    excused: bool,
+}
+
+/// A message from which its client has detached.
+#[derive(Debug, Clone, Copy)]
+struct Owned {
+    /// Of its record.
+    generation: Generation,
+    length: u64,
+    /// Whether the store said so; else it may be.
+    certain: bool,
 }
 
 /// What is known of a key on one host.
@@ -39,8 +62,13 @@ struct Known {
 struct OnHost {
     /// The latest claim of this life of the process.
     claimed: Option<Generation>,
-    /// Turns that decisions had taken when it was claimed.
+    /// Turns that decisions had taken when it was claimed, and commits.
     turns: u64,
+    commits: u64,
+    /// Its claim was the last of so many that found or began a decision; none where it did neither.
+    claims: Option<u64>,
+    /// A session has it in hand.
+    holds: bool,
     /// The partial record that a claim found last: it has been announced, so it has to be there.
     announced: Option<u64>,
     /// Records that were, or may have been, stored.
@@ -61,6 +89,9 @@ struct Running {
 #[derive(Debug)]
 struct Committed {
     completion: Completion,
+    /// What it may be as well: it is not known whether a DSN was issued.
+    or_else: Option<Completion>,
+    generation: Generation,
     length: u64,
     /// It was discarded, as one that is of no use any more may be.
     may_be_gone: bool,
@@ -79,6 +110,7 @@ impl Audit {
     pub(crate) fn died(&mut self, host: usize) {
         for known in self.keys.values_mut() {
             known.on(host).claimed = None;
+            known.excused |= std::mem::take(&mut known.on(host).holds);
             if let Some(running) = known.running.as_mut().filter(|it| it.host == host) {
                 running.doubtful = true;
             }
@@ -115,6 +147,10 @@ impl Audit {
             );
         }
         on.claimed = Some(generation);
+        known.found_owned(found)?;
+        let is_decision =
+            found.is_some_and(|it| *it.state() != RecordState::Partial) || known.owned.is_some();
+        known.take_hold(host, is_decision);
         match found.map(|record| (record, record.state())) {
             None => known.found_nothing(host)?,
             Some((record, RecordState::Partial)) => {
@@ -125,8 +161,7 @@ impl Audit {
                 known.found_committed(record, completion)?;
             }
         }
-        let turns = known.turns;
-        known.on(host).turns = turns;
+        known.is_as_it_stands(host);
         Ok(())
     }
 
@@ -219,6 +254,12 @@ impl Audit {
             Ok(()) if !is_current => {
                 return broken(Rule::OneOwner, "a record of an outdated claim is stored");
             }
+            Ok(()) if known.is_certainly_owned() => {
+                return broken(
+                    Rule::DetachedIsOwned,
+                    "a partial record replaces a detached one",
+                );
+            }
             Ok(()) if known.is_decided_on(host) => {
                 return broken(Rule::OneCommit, "a partial record replaces a decision");
             }
@@ -248,15 +289,13 @@ impl Audit {
         let is_free = known.running.is_none() && !known.is_committed();
         match begun {
             Ok(_) if !is_current => broken(Rule::OneOwner, "an outdated claim begins a decision"),
+            Ok(_) if known.on(host).commits != known.commits => broken(
+                Rule::OneCommit,
+                "a decision begins, another one was committed since the claim",
+            ),
             Ok(decision) if is_free || known.is_doubtful() => {
-                known.end_running();
-                known.on(host).kept.push(record.withdraw());
-                known.running = Some(Running {
-                    host,
-                    decision: *decision,
-                    record: record.clone(),
-                    doubtful: false,
-                });
+                known.start(host, *decision, record);
+                known.take_hold(host, true);
                 Ok(())
             }
             Ok(_) => broken(Rule::OneCommit, "a second decision is begun"),
@@ -268,7 +307,11 @@ impl Audit {
             {
                 broken(Rule::Contract, "the current claim may not begin a decision")
             }
-            Err(_) => Ok(()),
+            // A store may keep a record of what is decided on.
+            Err(_) => {
+                known.on(host).kept.push(record.withdraw());
+                Ok(())
+            }
         }
     }
 
@@ -298,13 +341,14 @@ impl Audit {
             );
         }
         let length = running.record.length().get();
+        let generation = running.record.generation();
         let completion = match running.record.complete(verdict).as_ref().map(Record::state) {
             Ok(RecordState::Committed(completion)) => completion.clone(),
             _ => return broken(Rule::Session, "a verdict that does not fit"),
         };
         known.end_running();
         match committed {
-            Ok(()) => known.is_now_committed(host, completion, length),
+            Ok(()) => known.is_now_committed(host, completion, length, generation),
             Err(StoreError::Crashed | StoreError::Unclear) => known.unclear = Some(completion),
             Err(_) => {}
         }
@@ -345,18 +389,20 @@ impl Audit {
         match standing {
             Err(_) | Ok(Standing::Outdated) => Ok(()),
             Ok(_) if !is_current => broken(Rule::OneOwner, "an outdated claim is told an outcome"),
-            Ok(Standing::Running) if known.running.is_none() => {
+            Ok(Standing::Running) if known.running.is_none() && known.owned.is_none() => {
                 broken(Rule::Contract, "a decision that has ended is said to run")
             }
             Ok(Standing::Running) => Ok(()),
-            Ok(Standing::Decided(completion)) => known.told(completion),
+            Ok(Standing::Decided(completion)) => {
+                known.told(completion)?;
+                known.may_be_told(host, completion)
+            }
             Ok(Standing::Withdrawn) if known.is_committed() => broken(
                 Rule::AtMostOnce,
                 "a committed decision is said to be withdrawn",
             ),
             Ok(Standing::Withdrawn) => {
-                let turns = known.turns;
-                known.on(host).turns = turns;
+                known.is_as_it_stands(host);
                 Ok(())
             }
         }
@@ -371,165 +417,6 @@ impl Audit {
         known.turns += 1;
         if let Some(committed) = &mut known.committed {
             committed.may_be_gone |= committed.completion.is_transient();
-        }
-    }
-}
-
-impl Known {
-    fn on(&mut self, host: usize) -> &mut OnHost {
-        self.hosts.entry(host).or_default()
-    }
-
-    fn is_committed(&self) -> bool {
-        (self.committed.as_ref()).is_some_and(|committed| !committed.may_be_gone)
-    }
-
-    fn is_doubtful(&self) -> bool {
-        self.running
-            .as_ref()
-            .is_some_and(|running| running.doubtful)
-    }
-
-    fn is_decided_on(&self, host: usize) -> bool {
-        let running = self.running.as_ref();
-        self.is_committed() || running.is_some_and(|it| it.host == host && !it.doubtful)
-    }
-
-    fn complete_length(&self) -> Option<u64> {
-        let running = self.running.as_ref();
-        let committed = self.committed.as_ref().map(|committed| committed.length);
-        committed.or_else(|| running.map(|running| running.record.length().get()))
-    }
-
-    /// Whether nothing was decided since the claim: an idle key need not have been idle all the
-    /// time, and may then be refused.
-    fn is_as_claimed(&self, host: usize) -> bool {
-        let on = self.hosts.get(&host);
-        self.unclear.is_none() && on.is_some_and(|on| on.turns == self.turns)
-    }
-
-    /// Whether all content came under the claim of this record.
-    fn has_all(&self, host: usize, record: &Record) -> bool {
-        let on = self.hosts.get(&host);
-        let content = on.and_then(|on| on.content.get(&record.generation()));
-        content.is_some_and(|content| content.len() as u64 == record.length().get())
-    }
-
-    fn end_running(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.turns += 1;
-            self.ended.insert((running.host, running.decision));
-        }
-    }
-
-    fn is_now_committed(&mut self, host: usize, completion: Completion, length: u64) {
-        self.committed = Some(Committed {
-            completion,
-            length,
-            may_be_gone: false,
-        });
-        self.unclear = None;
-        let on = self.on(host);
-        on.announced = None;
-        on.content.clear();
-    }
-
-    /// No decision may be in force, and none committed.
-    fn found_no_decision(&mut self) -> Held {
-        if self.is_committed() {
-            return broken(Rule::AtMostOnce, "the completion record is gone");
-        }
-        if self.running.is_some() && !self.is_doubtful() {
-            return broken(Rule::OneCommit, "a decision that runs is not found");
-        }
-        self.end_running();
-        self.committed = None;
-        self.unclear = None;
-        Ok(())
-    }
-
-    fn found_nothing(&mut self, host: usize) -> Held {
-        self.found_no_decision()?;
-        match self.on(host).announced {
-            None => Ok(()),
-            Some(length) => broken(
-                Rule::OffsetIsDurable,
-                format!("{length} octets had been announced, and nothing is found"),
-            ),
-        }
-    }
-
-    fn found_partial(&mut self, host: usize, generation: Generation, record: &Record) -> Held {
-        self.found_no_decision()?;
-        let on = self.on(host);
-        if !on.kept.contains(record) {
-            return broken(
-                Rule::IdentitiesApart,
-                "a record is found that was never stored under this key",
-            );
-        }
-        let length = record.length().get();
-        if let Some(announced) = on.announced.filter(|announced| *announced > length) {
-            return broken(
-                Rule::OffsetIsDurable,
-                format!("{announced} octets had been announced, {length} are found"),
-            );
-        }
-        on.announced = Some(length);
-        let octets = usize::try_from(length).unwrap_or(usize::MAX);
-        let content = on.content.get(&record.generation());
-        let Some(content) = content.and_then(|content| content.get(..octets)) else {
-            on.content.remove(&generation);
-            return Ok(());
-        };
-        let mid_line = !content.is_empty() && !content.ends_with(b"\r\n");
-        if record.transfer() == Transfer::Data && mid_line {
-            return broken(Rule::Session, "an offset of DATA is no line start");
-        }
-        let content = content.to_vec();
-        on.content.insert(generation, content);
-        Ok(())
-    }
-
-    fn found_processing(&mut self, record: &Record) -> Held {
-        if self.is_committed() {
-            return broken(Rule::AtMostOnce, "a committed decision is found running");
-        }
-        match &self.running {
-            Some(running) if running.record.length() == record.length() => Ok(()),
-            None if self.unclear.is_some() => Ok(()),
-            _ => broken(Rule::Contract, "a decision is found that does not run"),
-        }
-    }
-
-    fn found_committed(&mut self, record: &Record, completion: &Completion) -> Held {
-        self.told(completion)?;
-        if self.committed.is_none() {
-            self.end_running();
-            let length = record.length().get();
-            for host in self.hosts.values_mut() {
-                host.announced = None;
-            }
-            self.committed = Some(Committed {
-                completion: completion.clone(),
-                length,
-                may_be_gone: false,
-            });
-            self.unclear = None;
-        }
-        Ok(())
-    }
-
-    /// This is said to be the outcome.
-    fn told(&self, completion: &Completion) -> Held {
-        let known = self.committed.as_ref().map(|it| &it.completion);
-        if known.or(self.unclear.as_ref()) == Some(completion) {
-            Ok(())
-        } else {
-            broken(
-                Rule::OutcomeIsTrue,
-                "an outcome is told that was not committed",
-            )
         }
     }
 }
