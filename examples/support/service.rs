@@ -165,6 +165,7 @@ impl Service {
             } = &service.options;
             let ruling = rules.decide(decision.envelope(), hostname);
             let store = &service.store;
+            let detached = decision.record().is_some_and(Record::is_detached);
             let committed = store.commit_partly(decision, &ruling.verdict, &ruling.failures);
             let is_committed = committed.is_ok();
             let answer = match committed {
@@ -173,7 +174,7 @@ impl Service {
                     if !matches!(error, CommitError::Withdrawn) {
                         eprintln!("not committed: {error}");
                     }
-                    error.answer()
+                    error.answer(detached)
                 }
             };
             finish(answer);

@@ -113,6 +113,7 @@
 //! | comes any time | answers a 120 with RSET | stopped and discarded if that is still possible; else detached as it was |
 //! | comes any time | another session claims the key before the reply is transmitted | superseded: closed without the reply, and the other one asks |
 //! | is withdrawn | waits | this session's question begins it anew |
+//! | cannot be stored | waits | closed with 421, for it is made again: detached again |
 //! | is withdrawn | is gone | [`Duty::Decide`]: the caller begins it anew |
 //!
 //! Replies that are all 4yz are given once more and then dropped (nothing was delivered), but not

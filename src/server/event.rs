@@ -632,7 +632,8 @@ pub enum BurlAnswer {
 pub enum EndOfDataAnswer {
     /// The decision, stored: the message and the completion record are durable, and the claim is
     /// still this session's. A 4yz that was not stored is right only where it is certain that
-    /// nothing was committed.
+    /// nothing was committed, and never for a record that [is detached](Record::is_detached): that
+    /// is decided on again, whatever its client is told. Answer [`Outdated`](Self::Outdated) then.
     Decided(Verdict),
     /// The store refused to begin or to commit the decision because the key has moved on, or
     /// committed it and the claim has moved on since, or cannot tell whether it is committed: the

@@ -97,6 +97,7 @@ mod random;
 mod simulation;
 mod store;
 mod suite;
+mod truth;
 mod violation;
 mod watched;
 mod wire;

@@ -21,6 +21,9 @@ pub(crate) struct Wish {
     pub(crate) detaches: bool,
     /// The server is known to abort when it says 250 to RSET.
     pub(crate) reset_aborts: bool,
+    /// Where a RSET leaves it unknown what became of the message, it is sent again under the same
+    /// TRANSID.
+    pub(crate) insists: bool,
 }
 
 /// A message to be sent.

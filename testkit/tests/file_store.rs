@@ -17,14 +17,18 @@ use smtp_checkpoint::checkpoint::{
     Claim, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
 use smtp_checkpoint::offset::OctetOffset;
+use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::server::{AwaitAnswer, ClaimToConfirm};
 use smtp_checkpoint_testkit::{
-    Decision, Delivered, Failure, FaultyDisk, FileOperation, Standing, Store, StoreError, Suite,
-    Trouble, Unsynced,
+    Decision, Delivered, Due, Failure, FaultyDisk, FileOperation, Reported, Simulation, Standing,
+    Store, StoreError, Suite, Tally, Trouble, Unsynced,
 };
 
 use store::disk::{Disk, Operation};
-use store::{CommitError, Content, DecisionHandle, FileStore, Settings, StoreError as FileError};
+use store::{
+    CommitError, Content, DecisionHandle, Detached, DueReport, FileStore, KeyHash, Settings,
+    StoreError as FileError,
+};
 
 /// What a session has in hand.
 type Held = (TransactionKey, Generation);
@@ -38,6 +42,9 @@ struct Tried {
     awaited: HashMap<Held, Arc<Mutex<Option<AwaitAnswer>>>>,
     decisions: HashMap<Decision, (Option<store::Decision>, DecisionHandle)>,
     last: u64,
+    /// All keys that were ever claimed.
+    keys: Vec<TransactionKey>,
+    reports: HashMap<TransactionKey, DueReport>,
 }
 
 impl Tried {
@@ -62,6 +69,8 @@ impl Tried {
             awaited: HashMap::new(),
             decisions: HashMap::new(),
             last: 0,
+            keys: Vec::new(),
+            reports: HashMap::new(),
         };
         tried.open();
         tried
@@ -108,6 +117,14 @@ impl Tried {
         }
     }
 
+    fn begun(&mut self, begun: store::Decision) -> Decision {
+        self.last += 1;
+        let decision = Decision(self.last);
+        let handle = begun.handle();
+        self.decisions.insert(decision, (Some(begun), handle));
+        decision
+    }
+
     fn delivery(&self, envelope: &Path) -> Option<Delivered> {
         let text = fs::read(envelope).unwrap();
         let mut lines = text.split(|octet| *octet == b'\n');
@@ -141,6 +158,9 @@ impl Drop for Tried {
 
 impl Store for Tried {
     fn claim(&mut self, key: &TransactionKey) -> Result<Claim, StoreError> {
+        if !self.keys.contains(key) {
+            self.keys.push(key.clone());
+        }
         match self.store().claim(key, b"c", |_| {}) {
             Ok(claim) => self.done(claim),
             Err(_) => Err(self.failed(StoreError::Unclear)),
@@ -204,10 +224,7 @@ impl Store for Tried {
         };
         let begun = self.store().begin_decision(key, record, content);
         let begun = begun.map_err(|_| self.failed(StoreError::Outdated))?;
-        self.last += 1;
-        let decision = Decision(self.last);
-        let withdrawal = begun.handle();
-        self.decisions.insert(decision, (Some(begun), withdrawal));
+        let decision = self.begun(begun);
         self.done(decision)
     }
 
@@ -269,6 +286,113 @@ impl Store for Tried {
         self.done(standing)
     }
 
+    fn abort(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<ResetAnswer, StoreError> {
+        let answer = self.store().abort(key, generation);
+        self.done(answer)
+    }
+
+    fn detaches(&self) -> bool {
+        true
+    }
+
+    fn detach(&mut self, key: &TransactionKey, generation: Generation) -> Result<(), StoreError> {
+        match self.store().detach(key, generation) {
+            Ok(Detached::Owned) => self.done(()),
+            Ok(Detached::Outdated) => Err(self.failed(StoreError::Outdated)),
+            Ok(Detached::OverLimit | Detached::Decided(_) | Detached::NothingHeld) => {
+                Err(self.failed(StoreError::Failed))
+            }
+            Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn take_back(
+        &mut self,
+        key: &TransactionKey,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        match self.store().take_back(key, generation) {
+            Ok(()) => self.done(()),
+            Err(_) => Err(self.failed(StoreError::Failed)),
+        }
+    }
+
+    fn due(&mut self) -> Vec<TransactionKey> {
+        let due = self.store().due();
+        let keys = self.keys.iter();
+        let keys = keys.filter(|key| due.contains(&KeyHash::of(key)));
+        keys.cloned().collect()
+    }
+
+    fn take_duty(&mut self, key: &TransactionKey) -> Result<Option<Due>, StoreError> {
+        match self.store().take_due(KeyHash::of(key)) {
+            Ok(None) => self.done(None),
+            Ok(Some(store::Due::Decide(begun))) => {
+                let record = Box::new(begun.record().unwrap().clone());
+                let decision = self.begun(begun);
+                self.done(Some(Due::Decide(decision, record)))
+            }
+            Ok(Some(store::Due::Report(due))) => {
+                let record = Box::new(due.record().clone());
+                self.reports.insert(key.clone(), due);
+                self.done(Some(Due::Report(record)))
+            }
+            Err(_) => Err(self.failed(StoreError::Failed)),
+        }
+    }
+
+    fn report(
+        &mut self,
+        key: &TransactionKey,
+        _record: &Record,
+        report: Reported,
+    ) -> Result<(), StoreError> {
+        let due = self.reports.remove(key).ok_or(StoreError::Outdated)?;
+        let lines = std::iter::once(report.mail).chain(report.recipients);
+        let text: Vec<Vec<u8>> = lines.collect();
+        let before = self.reported().len();
+        match self.store().report(&due, &text.join(&b'\n')) {
+            Ok(()) if self.reported().len() > before => self.done(()),
+            Ok(()) => Err(self.failed(StoreError::Outdated)),
+            Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    /// Those in their place, and those that count and are still to be moved there.
+    fn reported(&mut self) -> Vec<Reported> {
+        let list = |folder: &str| {
+            let entries = fs::read_dir(self.folder.join(folder)).unwrap();
+            let files = entries.map(|entry| entry.unwrap().path());
+            files.collect::<Vec<PathBuf>>()
+        };
+        let mut reports = list("dsn");
+        for completion in list("refused").into_iter().chain(list("delivered")) {
+            let unfinished = completion
+                .to_string_lossy()
+                .ends_with(store::disk::UNFINISHED);
+            let text = fs::read(&completion).unwrap();
+            let mut lines = text.split(|octet| *octet == b'\n');
+            if let Some(file) = lines.find_map(|line| line.strip_prefix(b"report ")) {
+                let file = String::from_utf8(file.to_vec()).unwrap();
+                let waits = self.folder.join("incoming").join(file);
+                reports.extend(Some(waits).filter(|file| !unfinished && file.is_file()));
+            }
+        }
+        let reports = reports.into_iter().map(|file| {
+            let text = fs::read(file).unwrap();
+            let mut lines = text.split(|octet| *octet == b'\n').map(<[u8]>::to_vec);
+            Reported {
+                mail: lines.next().unwrap(),
+                recipients: lines.collect(),
+            }
+        });
+        reports.collect()
+    }
+
     fn discard(&mut self, discard: &Discard) -> Result<(), StoreError> {
         self.store().discard(discard);
         self.done(())
@@ -295,6 +419,7 @@ impl Store for Tried {
         self.contents.clear();
         self.awaited.clear();
         self.decisions.clear();
+        self.reports.clear();
         self.disk.restart(unsynced).unwrap();
         self.open();
     }
@@ -340,6 +465,24 @@ fn fencing() -> Result<(), Failure> {
 #[test]
 fn lmtp() -> Result<(), Failure> {
     println!("{}", suite(31).lmtp()?);
+    Ok(())
+}
+
+#[test]
+fn detached() -> Result<(), Failure> {
+    println!("{}", suite(97).detached()?);
+    Ok(())
+}
+
+#[test]
+fn simulated() -> Result<(), Failure> {
+    let said = std::env::var("TESTKIT_RUNS").ok();
+    let runs = said.map_or(60, |runs| runs.parse().expect("a number"));
+    let mut tally = Tally::default();
+    for seed in 0..runs {
+        tally.add(&Simulation::new(seed).run(Tried::new)?);
+    }
+    println!("{tally}");
     Ok(())
 }
 

@@ -35,6 +35,14 @@ fn fencing() -> Result<(), Failure> {
 }
 
 #[test]
+fn detached() -> Result<(), Failure> {
+    let report = suite().detached()?;
+    done(&report, 50_000);
+    assert!(report.crashes > 10_000 && report.failures > 1_000);
+    Ok(())
+}
+
+#[test]
 fn two_hosts() -> Result<(), Failure> {
     done(&suite().two_hosts()?, 50_000);
     Ok(())

@@ -33,6 +33,17 @@ fn caught_by(mutant: Mutant) -> (Run, Rule) {
         Mutant::RecipientsLeftOut => (Suite::two_hosts, Rule::OutcomeIsTrue),
         Mutant::TransIdSpentBy421 => (Suite::fencing, Rule::AtMostOnce),
         Mutant::DataBeforeMark => (Suite::fencing, Rule::AtMostOnce),
+        Mutant::NumberUnchecked => (Suite::two_hosts, Rule::OneCommit),
+        Mutant::ClaimNotShared => (Suite::detached, Rule::OneOwner),
+        Mutant::AbortGoesOn => (Suite::detached, Rule::OneCommit),
+        Mutant::OwnershipNotDurable => (Suite::detached, Rule::DetachedIsOwned),
+        Mutant::DetachedExpires => (Suite::detached, Rule::DetachedIsOwned),
+        Mutant::DetachedDecidedTwice => (Suite::detached, Rule::OneCommit),
+        Mutant::DutyForgotten => (Suite::detached, Rule::DetachedIsOwned),
+        Mutant::ReportedTwice => (Suite::detached, Rule::ReportedOnce),
+        Mutant::ReportedWhileHeld => (Suite::detached, Rule::ReportedOnce),
+        Mutant::FailureToldOfDetached => (Suite::detached, Rule::OutcomeIsTrue),
+        Mutant::DetachAssumed => (Suite::detached, Rule::DetachedIsOwned),
         _ => (Suite::cuts, Rule::Contract),
     }
 }

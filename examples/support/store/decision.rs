@@ -142,14 +142,14 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// What to answer the session.
+    /// What to answer the session, where the decision began on a record that was `detached`.
     #[must_use]
-    pub fn answer(&self) -> EndOfDataAnswer {
+    pub fn answer(&self, detached: bool) -> EndOfDataAnswer {
         match self {
-            Self::Failed(_) => EndOfDataAnswer::Decided(standard::LOCAL_ERROR.into()),
-            // A final reply of either kind could be wrong. 421 promises nothing, and the client
-            // learns the truth by a restart.
-            Self::Withdrawn | Self::Unclear(_) => EndOfDataAnswer::Outdated,
+            Self::Failed(_) if !detached => EndOfDataAnswer::Decided(standard::LOCAL_ERROR.into()),
+            // A final reply of either kind could be wrong: what is detached is decided on again. 421
+            // promises nothing, and the client learns the truth by a restart.
+            Self::Failed(_) | Self::Withdrawn | Self::Unclear(_) => EndOfDataAnswer::Outdated,
         }
     }
 }
@@ -184,6 +184,15 @@ impl Decision {
         match &self.subject {
             Subject::Recorded(_, record) => record.envelope(),
             Subject::Plain(envelope) => envelope,
+        }
+    }
+
+    /// What is decided on, as it was when the decision began; `None` without a record.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        match &self.subject {
+            Subject::Recorded(_, record) => Some(record),
+            Subject::Plain(_) => None,
         }
     }
 

@@ -74,6 +74,12 @@ impl DueReport {
         self.record.envelope()
     }
 
+    /// What is held of it.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// What became of its recipients.
     #[must_use]
     pub fn results(&self) -> &[RecipientResult] {

@@ -76,7 +76,8 @@ use self::decision::{Stage, Subject, completion};
 pub use self::detached::{Detached, Due, DueReport};
 use self::disk::{Disk, UNFINISHED};
 use self::index::{Entry, Held, Index};
-use self::names::{KeyHash, OwnerHash, message_name, partial_name};
+pub use self::names::KeyHash;
+use self::names::{OwnerHash, message_name, partial_name};
 
 /// How long and how much the store keeps.
 #[derive(Debug, Clone)]

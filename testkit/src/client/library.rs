@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Cause, Content, NextStep, Outcome, RestartPolicy, Sent, UnfinishedTransaction,
+    Cause, Content, NextStep, Outcome, RestartPolicy, Sent, Stage, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{
-    Answered, ChoiceQuestion, ClientConfig, ClientSession, Connection, Event, Protocol,
-    RdlvRequest, RecipientVerdict, StoreQuestion, TlsPolicy,
+    ChoiceQuestion, ClientConfig, ClientSession, Connection, Event, Protocol, RdlvRequest,
+    RecipientVerdict, StoreQuestion, TlsPolicy,
 };
 use smtp_checkpoint::command::{MailLine, RcptLine};
 use smtp_checkpoint::dot::FaultPolicy;
@@ -248,8 +248,9 @@ impl Library {
         let marks = before.sent() == Sent::Nothing && transaction.sent() > Sent::Nothing;
         let unstored = marks && self.mutant == Some(Mutant::DataBeforeMark);
         let kept = unstored || self.keep(Kept::Open(transaction.encode(), over));
-        if kept && fits(self.session.stored(now, question))? != Answered::Taken {
-            return wrong("a stale question");
+        if kept {
+            // Stale where the attempt is over already: what came of it comes next.
+            let _ = fits(self.session.stored(now, question))?;
         }
         Ok(())
     }
@@ -333,6 +334,14 @@ impl Library {
                     cause: Cause::Closed(_),
                     ..
                 } if spent && sent_all => self.start_over(transaction, over)?,
+                Outcome::Unknown {
+                    cause: Cause::AbortUnanswered | Cause::Answered(Stage::Reset, _),
+                    ..
+                } if self.message.wish.is_some_and(|wish| wish.insists) => {
+                    if self.keep(Kept::Open(transaction.encode(), over)) {
+                        self.end = Some(End::Again { closed: false });
+                    }
+                }
                 Outcome::Unknown { .. } => {
                     if self.keep(Kept::Unknown) {
                         self.end = Some(End::Unknown);

@@ -102,7 +102,7 @@ impl<S: Store> World<S> {
             let most = &mut self.tally.attempts_in_the_end;
             *most = (*most).max(person.calm_attempts);
         }
-        if self.random.chance(30) {
+        if self.random.chance(self.plan.roaming) {
             person.last_host = self.random.index(self.machines.len());
         }
         let host = person.last_host;
@@ -171,6 +171,7 @@ impl<S: Store> World<S> {
                     .event(format_args!("C {client} on {link}"), "", &octets);
                 self.send(link, true, &octets);
                 self.leaves_120(link, &octets);
+                self.straggles(link, &octets);
             }
             if over {
                 self.leave(link, true);

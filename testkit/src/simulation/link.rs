@@ -75,13 +75,17 @@ impl Pipe {
         Some(packet)
     }
 
-    /// What is under way takes so much longer; gives the times at which it arrives.
-    pub(super) fn delay(&mut self, milliseconds: u64) -> Vec<u64> {
+    /// What is under way takes so much longer, but for the first packets; gives the times at which
+    /// it arrives.
+    pub(super) fn delay(&mut self, milliseconds: u64, random: &mut Random) -> Vec<u64> {
         self.last += milliseconds;
-        for (at, _) in &mut self.queue {
+        let first = random.index(self.queue.len() + 1);
+        let late = self.queue.iter_mut().skip(first);
+        late.map(|(at, _)| {
             *at += milliseconds;
-        }
-        self.queue.iter().map(|(at, _)| *at).collect()
+            *at
+        })
+        .collect()
     }
 
     /// What is under way is lost.

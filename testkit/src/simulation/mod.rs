@@ -9,7 +9,6 @@ mod plan;
 mod run;
 mod servers;
 mod tally;
-mod truth;
 
 pub use self::tally::{Fault, Tally};
 

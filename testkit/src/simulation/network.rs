@@ -109,6 +109,15 @@ impl<S: Store> World<S> {
         }
     }
 
+    /// A client loses its connection behind what it has just sent, and is back before it.
+    pub(super) fn straggles(&mut self, link: u64, octets: &[u8]) {
+        let begins = octets.starts_with(b"BDAT ") || octets.starts_with(b"RCPT ");
+        let sends = begins || octets.ends_with(b".\r\n") || octets.ends_with(b"DATA\r\n");
+        if sends && !self.calm && self.random.chance(self.plan.straggling) {
+            self.lose(link, Loss::Late);
+        }
+    }
+
     /// A connection is lost.
     pub(super) fn lose(&mut self, id: u64, loss: Loss) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.lost) else {
@@ -133,7 +142,8 @@ impl<S: Store> World<S> {
         if loss == Loss::Late {
             let most = self.random.pick([SECOND, 10 * SECOND, MINUTE, 10 * MINUTE]);
             let late = self.random.below(most);
-            arrivals.extend(link.up.delay(late).into_iter().map(|at| (at, true)));
+            let late = link.up.delay(late, &mut self.random);
+            arrivals.extend(late.into_iter().map(|at| (at, true)));
         }
         if !matches!(loss, Loss::ServerUnaware | Loss::BothUnaware) {
             arrivals.push((link.up.push(now + delay, packet.clone()), true));

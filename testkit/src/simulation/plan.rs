@@ -36,6 +36,11 @@ pub(super) struct Plan {
     pub(super) lost_behind_120: u64,
     /// Most clients want RDLV, soon leave by DETA, and come back.
     pub(super) long: bool,
+    /// How many in a hundred of those who send an envelope or content lose their connection then,
+    /// and may be back before it arrives.
+    pub(super) straggling: u64,
+    /// How many attempts in a hundred go to another host.
+    pub(super) roaming: u64,
     /// The longest a client waits before it tries again.
     pub(super) patience: u64,
 }
@@ -71,6 +76,8 @@ impl Plan {
                 stall: random.pick([0, 0, 2 * MINUTE, 10 * MINUTE]),
             },
             lost_behind_120: random.pick([0, 30, 60, 90]),
+            straggling: random.pick([0, 0, 0, 10, 40]),
+            roaming: random.pick([10, 30, 60]),
             patience: random.pick([SECOND, 20 * SECOND, 5 * MINUTE, 40 * MINUTE]),
             long,
         };
@@ -173,6 +180,7 @@ pub(super) fn message(
             carries_on: random.pick([0, 0, 1, 4, if plan.long { 0 } else { 1000 }]),
             detaches: random.chance(75),
             reset_aborts: random.chance(70),
+            insists: random.chance(60),
         });
     }
     let names = ["b", "no", "grey1", "c", "later", "d", "grey2", "quiet"];

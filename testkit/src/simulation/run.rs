@@ -9,7 +9,6 @@ use super::link::{Link, Loss};
 use super::plan::{self, HOUR, Identity, MINUTE, Plan, SECOND};
 use super::servers::Machine;
 use super::tally::{Fault, Tally};
-use super::truth::{Outcomes, Truth};
 use crate::alter::RoundUp;
 use crate::audit::Audit;
 use crate::client::Who;
@@ -19,6 +18,7 @@ use crate::message::Message;
 use crate::mutant::Mutant;
 use crate::random::Random;
 use crate::store::{Store, Unsynced};
+use crate::truth::{Outcomes, Truth};
 use crate::violation::{Held, Rule, Violation};
 use crate::watched::Watched;
 

@@ -17,7 +17,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
     /// Two hosts over one store ([`Store::another_host`]), a session on each with the same key, in
     /// every interleaving of their store calls: decisions made at once or later, leases that
     /// expire although their holder lives, a host that dies. Then content that is interrupted on
-    /// one host and goes on, or is decided, on the other.
+    /// one host and goes on, or is decided, on the other; and a key that is idle again.
     ///
     /// # Errors
     ///
@@ -44,6 +44,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 self.explore(&name, setup)?;
             }
         }
+        self.must(|| "idle again".into(), |suite, log| suite.idle_again(log))?;
         for who in [Who::Simple, Who::Library(5)] {
             for cuts in [[130, 130], [130, 105], [105, 130], [120, 125]] {
                 for lmtp in [false, true] {
@@ -55,6 +56,55 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             }
         }
         Ok(self.end())
+    }
+
+    /// All of a message is on its way to one host when its client goes to the other, which decides
+    /// (4yz), loses the reply, gives it again and drops it. The key is idle, as it was when the
+    /// first session claimed it; and yet nothing may come of what arrives there now.
+    fn idle_again(&mut self, log: &Log) -> Held {
+        let message = Rc::new(Message::new("m", b"S: x\r\n\r\n.\r\nend\r\n"));
+        let mut alone = self.world(Offer::default(), &Manner::default(), &Log::default())?;
+        let caller = Caller::new(Who::Simple, &message)?;
+        let (clean, _) = alone.run(0, caller, &[], Unsynced::Lost, 1)?;
+        let up = clean.traffic.first().map(|traffic| traffic.up.clone());
+        let up = up.unwrap_or_default();
+        let end = up.len() - b"QUIT\r\n".len();
+        let cut = |at, loss| Some(Cut { up: true, at, loss });
+
+        let mut first = (self.open)();
+        let second = first
+            .another_host()
+            .ok_or_else(|| Violation::new(Rule::Contract, "a store without another host"))?;
+        let manner = Manner {
+            when: When::Later,
+            ..Manner::default()
+        };
+        let stores = vec![first, second];
+        let mut world: World<S> = World::new(stores, Offer::default(), &manner, self.mutant, log)?;
+        world.hosts[1].manner.verdict = vec![450];
+        let mut course = Course::default();
+        let caller = Caller::new(Who::Simple, &message)?.breaking(self.mutant);
+        let half = end - 8;
+        let lost = cut(half, Loss::HalfOpen);
+        let caller = world.try_once(0, caller, lost, Unsynced::Lost, &mut course)?;
+        let late = world.hosts[0].connections.last().map(|it| it.id);
+        let lost = cut(end, Loss::Reset);
+        let caller = world.try_once(1, caller, lost, Unsynced::Lost, &mut course)?;
+        world.hosts[1].finish()?;
+        let (last, _) = world.run(1, caller, &[], Unsynced::Lost, 1)?;
+        self.count(&course);
+        self.count(&last);
+        if last.codes != [450] {
+            let what = format!("told {:?}, decided 450", last.codes);
+            return Err(Violation::new(Rule::OutcomeIsTrue, what));
+        }
+        if let Some(late) = late {
+            log.event(format_args!("C late"), "", &up[half..end]);
+            world.hosts[0].input(late, &up[half..end]);
+            world.hosts[0].pump(late)?;
+            world.hosts[0].finish()?;
+        }
+        world.check_delivered(&message, &[])
     }
 
     /// Interrupted on one host, then on the other, and through on the first: a recipient that is

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod cuts;
+mod detached;
 mod explore;
 mod fencing;
 mod hosts;
@@ -32,6 +33,7 @@ use crate::wire::{Course, World};
 /// println!("{}", suite.fencing()?);
 /// println!("{}", suite.lmtp()?);
 /// println!("{}", suite.identities()?);
+/// println!("{}", suite.detached()?);
 /// println!("{}", suite.two_hosts()?);
 /// # Ok::<(), smtp_checkpoint_testkit::Failure>(())
 /// ```
@@ -108,7 +110,8 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         self
     }
 
-    /// All suites, one after the other; [`two_hosts`](Self::two_hosts) where the store has them.
+    /// All suites, one after the other; [`detached`](Self::detached) and
+    /// [`two_hosts`](Self::two_hosts) where the store has what they need.
     ///
     /// # Errors
     ///
@@ -121,6 +124,9 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             self.lmtp()?,
             self.identities()?,
         ];
+        if (self.open)().detaches() {
+            reports.push(self.detached()?);
+        }
         if (self.open)().another_host().is_some() {
             reports.push(self.two_hosts()?);
         }

@@ -11,14 +11,14 @@ use crate::violation::{Held, Rule, Violation};
 
 /// What became of all messages so far.
 #[derive(Debug)]
-pub(super) struct Outcomes {
-    pub(super) delivered: Vec<Delivered>,
-    pub(super) reported: Vec<Reported>,
+pub(crate) struct Outcomes {
+    pub(crate) delivered: Vec<Delivered>,
+    pub(crate) reported: Vec<Reported>,
 }
 
 /// All messages of a run.
 #[derive(Debug, Default)]
-pub(super) struct Truth {
+pub(crate) struct Truth {
     messages: BTreeMap<String, Known>,
 }
 
@@ -36,7 +36,7 @@ struct Known {
 }
 
 impl Truth {
-    pub(super) fn is_sent(&mut self, message: &Rc<Message>) {
+    pub(crate) fn is_sent(&mut self, message: &Rc<Message>) {
         let known = Known {
             message: Rc::clone(message),
             served: Vec::new(),
@@ -48,7 +48,7 @@ impl Truth {
     }
 
     /// A transaction is decided, and this was told of it.
-    pub(super) fn is_told(
+    pub(crate) fn is_told(
         &mut self,
         transaction: &Message,
         told: &Told,
@@ -100,14 +100,14 @@ impl Truth {
     }
 
     /// Those who were deferred get another transaction.
-    pub(super) fn is_sent_again(&mut self, transaction: &Message, deferred: &[String]) {
+    pub(crate) fn is_sent_again(&mut self, transaction: &Message, deferred: &[String]) {
         if let Some(known) = self.messages.get_mut(&transaction.sender) {
             known.failed.retain(|failed| !deferred.contains(failed));
         }
     }
 
     /// The client left a transaction to the server, which had accepted these recipients.
-    pub(super) fn is_detached(&mut self, transaction: &Message, accepted: &[usize]) {
+    pub(crate) fn is_detached(&mut self, transaction: &Message, accepted: &[usize]) {
         if let Some(known) = self.messages.get_mut(&transaction.sender) {
             let accepted = accepted.iter();
             let recipients = accepted.filter_map(|index| transaction.recipients.get(*index));
@@ -116,7 +116,7 @@ impl Truth {
     }
 
     /// The server wants none of a transaction, or the client wants it no more.
-    pub(super) fn has_nothing(
+    pub(crate) fn has_nothing(
         &mut self,
         transaction: &Message,
         why: &str,
@@ -140,14 +140,14 @@ impl Truth {
         }
     }
 
-    pub(super) fn is_unknown(&mut self, transaction: &Message) {
+    pub(crate) fn is_unknown(&mut self, transaction: &Message) {
         if let Some(known) = self.messages.get_mut(&transaction.sender) {
             known.unknown.extend(transaction.recipients.iter().cloned());
         }
     }
 
     /// What holds at any time.
-    pub(super) fn check(&self, outcomes: &Outcomes) -> Held {
+    pub(crate) fn check(&self, outcomes: &Outcomes) -> Held {
         for copy in &outcomes.delivered {
             let mut all = self.messages.values();
             let Some(known) = all.find(|known| known.message.is_from(&copy.mail)) else {
@@ -178,7 +178,7 @@ impl Truth {
     /// What holds when all is over: whatever died, what was accepted is there, what was left to
     /// the server is there or reported, and nothing else. Where a process died as a session may
     /// have told a failure (`excused`), the failure may be reported too.
-    pub(super) fn check_in_the_end(
+    pub(crate) fn check_in_the_end(
         &self,
         outcomes: &Outcomes,
         excused: impl Fn(&Message) -> bool,
