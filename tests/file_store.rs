@@ -201,7 +201,7 @@ impl<'a> Attempt<'a> {
         let verdict = Verdict::from(reply::MESSAGE_ACCEPTED);
         match store.commit(self.decide()?, &verdict) {
             Ok(()) => Ok(250),
-            Err(error) => match error.answer() {
+            Err(error) => match error.answer(false) {
                 EndOfDataAnswer::Decided(verdict) => Ok(verdict.replies()[0].code().get()),
                 EndOfDataAnswer::Outdated => Err(Lost::Closed),
             },

@@ -383,6 +383,22 @@ fn what_the_client_has_heard_is_not_reported_whenever_the_crash_comes() {
     }
 }
 
+/// The next sync would succeed, and the octets be gone all the same.
+#[test]
+fn after_a_failed_sync_nothing_is_owned_called_back_or_committed() {
+    for named in [Named::Yes, Named::No] {
+        let folder = Folder::new();
+        let store = folder.open();
+        let begun = begin(&store, named, &[]).unwrap();
+        store.disk().fail_once_after(0);
+        assert!(begun.detach(&store, named).is_err());
+        assert!(begun.detach(&store, named).is_err());
+        let committed = Fate::Accepted.commit(&store, begun.decision);
+        assert!(matches!(committed, Err(CommitError::Failed(_))));
+        assert_eq!(outcome(&folder), (0, 0), "{named:?}");
+    }
+}
+
 /// A detached message, its client gone.
 fn detached(store: &FileStore) -> Decision {
     let begun = begin(store, Named::Yes, &[]).unwrap();

@@ -26,6 +26,8 @@ struct State {
     stage: Stage,
     /// The key that the store gave to a message without a TRANSID when its client detached.
     adopted: Option<KeyHash>,
+    /// A sync of the content failed: no later one is trusted, whoever asks for it.
+    spoiled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,6 +68,20 @@ impl Progress {
 
     pub fn adopt(&self, key: KeyHash) {
         self.state().adopted = Some(key);
+    }
+
+    pub fn spoil(&self) {
+        self.state().spoiled = true;
+    }
+
+    /// # Errors
+    ///
+    /// Where a sync of the content failed.
+    pub fn is_trusted(&self) -> io::Result<()> {
+        if self.state().spoiled {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        Ok(())
     }
 
     pub fn is(&self, other: &Self) -> bool {
@@ -271,7 +287,9 @@ impl FileStore {
         }
         decision.catch_up(&index);
         drop(index); // whoever wants to detach now waits
-        let committed = self.commit_files(&mut decision, verdict, failures);
+        let trusted = decision.progress.is_trusted().map_err(CommitError::Failed);
+        let committed =
+            trusted.and_then(|()| self.commit_files(&mut decision, verdict, failures));
         self.settle(&decision, verdict, &committed);
         match committed {
             Ok(committed) => {
@@ -481,7 +499,7 @@ impl FileStore {
         drop(index);
         let segments = &handle.segments;
         let prepared = self
-            .sync_segments(segments)
+            .sync_segments(segments, &handle.progress)
             .and_then(|()| self.prepare_partial(&handle.name, segments, &record));
         let mut index = self.lock();
         let waiters = stop(&mut index, key, &handle.progress);

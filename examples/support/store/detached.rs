@@ -29,7 +29,7 @@ use smtp_checkpoint::server::AwaitAnswer;
 use smtp_checkpoint::transid::TransId;
 
 use super::content::{Content, Segment};
-use super::decision::{CommitError, Decision, DecisionHandle, Stage, Subject, stop};
+use super::decision::{CommitError, Decision, DecisionHandle, Progress, Stage, Subject, stop};
 use super::disk::UNFINISHED;
 use super::index::{Held, Index, Running};
 use super::names::{KeyHash, OwnerHash, message_name, partial_name};
@@ -116,6 +116,7 @@ impl FileStore {
                 record: running.record.detach(),
                 name: running.name.clone(),
                 segments: running.segments.clone(),
+                progress: running.progress.clone(),
             };
             drop(index);
             let prepared = self.prepare_detached(&subject);
@@ -153,6 +154,7 @@ impl FileStore {
             record: record.detach(),
             name: message_name(key, owner, generation),
             segments: handle.segments.clone(),
+            progress: handle.progress.clone(),
         };
         let prepared = self.prepare_detached(&subject);
         let mut index = self.wait_for_decision(self.lock(), |_| {
@@ -212,7 +214,7 @@ impl FileStore {
 
     /// The content is durable, and the record is on the disk under a name that does not count yet.
     fn prepare_detached(&self, subject: &Detaching) -> io::Result<PathBuf> {
-        self.sync_segments(&subject.segments)?;
+        self.sync_segments(&subject.segments, &subject.progress)?;
         self.prepare_partial(&subject.name, &subject.segments, &subject.record)
     }
 
@@ -516,6 +518,7 @@ struct Detaching {
     record: Record,
     name: String,
     segments: Vec<Segment>,
+    progress: Progress,
 }
 
 /// The record of a message without a TRANSID, all of whose data is in.

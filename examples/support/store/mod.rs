@@ -71,7 +71,7 @@ pub use self::content::Content;
 use self::content::{Segment, are_there};
 #[allow(unused_imports)] // not every example handles every error
 pub use self::decision::{CommitError, Decision, DecisionHandle, Failures, Outdated};
-use self::decision::{Stage, Subject, completion};
+use self::decision::{Progress, Stage, Subject, completion};
 #[allow(unused_imports)]
 pub use self::detached::{Detached, Due, DueReport};
 use self::disk::{Disk, UNFINISHED};
@@ -258,14 +258,15 @@ impl FileStore {
                 let open = running.progress.stage() == Stage::Open;
                 (open && !kept).then(|| {
                     let (record, segments) = (running.record.clone(), running.segments.clone());
-                    (record, segments, running.name.clone())
+                    (record, segments, running.name.clone(), running.progress.clone())
                 })
             };
-            let Some((record, segments, name)) = index.get(key).and_then(undecided) else {
+            let Some((record, segments, name, progress)) = index.get(key).and_then(undecided)
+            else {
                 return Ok(index);
             };
             drop(index); // syncing takes its time
-            let prepared = self.sync_segments(&segments).and_then(|()| {
+            let prepared = self.sync_segments(&segments, &progress).and_then(|()| {
                 self.prepare_partial(&format!("{name}.{generation}"), &segments, &record)
             });
             index = self.lock();
@@ -491,12 +492,19 @@ impl FileStore {
         Ok(())
     }
 
-    fn sync_segments(&self, segments: &[Segment]) -> io::Result<()> {
-        for segment in segments {
+    /// Makes the content of a decision durable. Once this has failed, the decision is not
+    /// committed: the next sync would succeed, and the octets be gone all the same.
+    fn sync_segments(&self, segments: &[Segment], progress: &Progress) -> io::Result<()> {
+        progress.is_trusted()?;
+        let synced = segments.iter().try_for_each(|segment| {
             let path = self.folders.incoming.join(&segment.file);
-            self.disk.sync(&path, &fs::File::open(&path)?)?;
+            self.disk.sync(&path, &fs::File::open(&path)?)
+        });
+        let synced = synced.and_then(|()| self.disk.sync_folder(&self.folders.incoming));
+        if synced.is_err() {
+            progress.spoil();
         }
-        self.disk.sync_folder(&self.folders.incoming)
+        synced
     }
 
     /// Discards what is held under a key, if the generation still holds it and it is what the

@@ -133,7 +133,11 @@ impl<S: Store> Host<S> {
                         let forgets = self.mutant == Some(Mutant::FaultsForgotten);
                         let found = match found {
                             Some(record) if forgets && *record.state() == RecordState::Partial => {
-                                alter::without_faults(&record, &key, self.lmtp).map(Box::new)
+                                let clean = alter::without_faults(&record, &key, self.lmtp);
+                                let detached = record.is_detached();
+                                clean
+                                    .map(|it| if detached { it.detach() } else { it })
+                                    .map(Box::new)
                             }
                             found => found,
                         };

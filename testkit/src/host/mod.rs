@@ -42,6 +42,8 @@ pub(crate) struct Host<S> {
     pub(crate) now: Timestamp,
     /// The process has died, and not been started again.
     pub(crate) dead: bool,
+    /// What sessions had written when it died: it may still arrive.
+    last_words: Vec<(u64, Vec<u8>)>,
     /// Messages that became the server's, were taken back, stopped; DSNs that were issued.
     pub(crate) counted: Counted,
     mutant: Option<Mutant>,
@@ -138,6 +140,7 @@ impl<S: Store> Host<S> {
             ids: 0,
             now: Timestamp::ORIGIN,
             dead: false,
+            last_words: Vec::new(),
             counted: Counted::default(),
             mutant: None,
         })
@@ -170,10 +173,19 @@ impl<S: Store> Host<S> {
     /// The process dies: sessions, decisions and claims are gone.
     pub(crate) fn die(&mut self) {
         self.dead = true;
-        self.connections.clear();
+        let connections = std::mem::take(&mut self.connections);
+        let words = connections.into_iter().map(|it| (it.id, it.output));
+        self.last_words = words.filter(|(_, words)| !words.is_empty()).collect();
         self.jobs.clear();
         self.reports.clear();
         self.late.clear();
+    }
+
+    /// What a connection had written when the process died.
+    pub(crate) fn last_words(&mut self, id: u64) -> Vec<u8> {
+        let at = self.last_words.iter().position(|(of, _)| *of == id);
+        at.map(|at| self.last_words.swap_remove(at).1)
+            .unwrap_or_default()
     }
 
     /// It starts again, if it is dead.

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     /// How many in a hundred of those who say DETA, or RSET in answer to a 120, lose their
     /// connection then.
     pub(super) lost_behind_120: u64,
+    /// What is sent often comes late; many messages are deferred.
+    pub(super) late: bool,
     /// Most clients want RDLV, soon leave by DETA, and come back.
     pub(super) long: bool,
     /// How many in a hundred of those who send an envelope or content lose their connection then,
@@ -51,8 +53,9 @@ impl Plan {
         let checkpoint_every = random.pick([None, Some(1), Some(6), Some(20), Some(200)]);
         let longest = random.pick([20 * MINUTE, HOUR, 4 * HOUR]);
         let faults = random.pick([1, 5, 15, 40]);
-        // Some runs are about nothing but long decisions.
-        let long = random.chance(25);
+        // Some runs are about nothing but long decisions, some about octets that come late.
+        let lot = random.below(100);
+        let (long, late) = (lot < 25, (25..50).contains(&lot));
         let plan = Self {
             offer: Offer {
                 lmtp: random.chance(30),
@@ -80,7 +83,18 @@ impl Plan {
             roaming: random.pick([10, 30, 60]),
             patience: random.pick([SECOND, 20 * SECOND, 5 * MINUTE, 40 * MINUTE]),
             long,
+            late,
         };
+        if late {
+            return Self {
+                hosts: if can_have_two_hosts { 2 } else { 1 },
+                decisions: (10, 5, 0),
+                straggling: random.pick([30, 60]),
+                roaming: random.pick([20, 50]),
+                patience: random.pick([SECOND, 10 * SECOND]),
+                ..plan
+            };
+        }
         if !long {
             return plan;
         }

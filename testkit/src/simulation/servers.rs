@@ -50,7 +50,8 @@ impl<S: Store> World<S> {
         self.set_clock(host);
         let machine = &mut self.machines[host];
         if made {
-            let codes = verdict(machine.host.mail_of(job).unwrap_or_default());
+            let mail = machine.host.mail_of(job).unwrap_or_default();
+            let codes = verdict(mail, self.plan.late);
             machine.host.finish_one(job, &codes)?;
         } else {
             machine.host.withdraw_all(Some(job))?;
@@ -94,6 +95,10 @@ impl<S: Store> World<S> {
 
     /// Takes what a host has to say, and sees to what it has begun.
     pub(super) fn host_moved(&mut self, host: usize) -> Held {
+        if self.calm && self.machines[host].host.store.is_unclear {
+            // Nothing but opening it again helps.
+            self.machines[host].host.die();
+        }
         if self.machines[host].host.dead {
             return self.died(host);
         }
@@ -228,9 +233,16 @@ impl<S: Store> World<S> {
             .map(|(id, _)| *id)
             .collect();
         for link in links {
-            let loss = self
-                .random
-                .pick([Loss::Reset, Loss::Reset, Loss::BothUnaware]);
+            let number = self.links.get(&link).map(|link| link.connection);
+            let words = number.map(|number| self.machines[host].host.last_words(number));
+            let words = words.unwrap_or_default();
+            let loss = if words.is_empty() || self.random.chance(50) {
+                self.random
+                    .pick([Loss::Reset, Loss::Reset, Loss::BothUnaware])
+            } else {
+                self.send(link, false, &words);
+                Loss::End
+            };
             self.lose(link, loss);
         }
         self.by_connection.retain(|(at, _), _| *at != host);
@@ -246,7 +258,7 @@ impl<S: Store> World<S> {
 }
 
 /// The final replies that a message gets, always the same.
-fn verdict(mail: &[u8]) -> Vec<u16> {
+fn verdict(mail: &[u8], late: bool) -> Vec<u16> {
     let sum: u64 = mail
         .iter()
         .take_while(|octet| **octet != b'@')
@@ -256,6 +268,7 @@ fn verdict(mail: &[u8]) -> Vec<u16> {
         2 => vec![550],
         3 => vec![250, 450, 550],
         4 => vec![550, 250],
+        5..=7 if late => vec![450],
         _ => vec![250],
     }
 }

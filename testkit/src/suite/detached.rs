@@ -8,7 +8,7 @@ use crate::host::Offer;
 use crate::host::manner::{Manner, When};
 use crate::log::Log;
 use crate::message::{How, Message, Wish};
-use crate::store::{Store, Unsynced};
+use crate::store::{Store, Trouble, Unsynced};
 use crate::truth::{Outcomes, Truth};
 use crate::violation::{Failure, Held, Rule, Violation};
 use crate::watched::Blow;
@@ -59,6 +59,7 @@ struct Tale {
     /// Where the client comes back.
     host: usize,
     blow: Option<(u64, Blow)>,
+    step: Option<(u64, Trouble)>,
     unsynced: Unsynced,
 }
 
@@ -77,7 +78,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
     /// decision is made, given up, or lost with its process, before that and after it; DETA and
     /// RSET get lost, or their replies, or arrive late; the client comes back, on the same host or
     /// another one, waits again, and is lost again; and the process dies before and after each
-    /// call of the store, or the call fails. In the end what was left to the server is delivered,
+    /// call of the store, or the call fails, or a step below it. In the end what was left to the server is delivered,
     /// or reported by DSN, once.
     ///
     /// # Errors
@@ -119,9 +120,11 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                             twice: false,
                             host,
                             blow: None,
+                            step: None,
                             unsynced: Unsynced::Lost,
                         };
                         self.with_blows(&tale)?;
+                        self.with_steps(&tale)?;
                         self.with_blows(&Tale {
                             twice: true,
                             ..tale
@@ -154,15 +157,37 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         Ok(())
     }
 
+    /// A step of the storage fails, and the process dies at some call after that.
+    fn with_steps(&mut self, tale: &Tale) -> Result<(), Failure> {
+        let comes_back = tale.detaches && !tale.held && tale.lost == Lost::Reply;
+        let decides_anew = tale.before == Fate::Nothing && tale.during == Fate::Withdrawn;
+        if !comes_back || !decides_anew || tale.host > 0 {
+            return Ok(());
+        }
+        for step in 4..30 {
+            for trouble in [Trouble::Fails, Trouble::PowerCut] {
+                for call in 8..24 {
+                    let tale = Tale {
+                        blow: Some((call, Blow::Before)),
+                        step: Some((step, trouble)),
+                        ..tale.clone()
+                    };
+                    self.case(|| format!("{tale:?}"), |suite, log| suite.leave(&tale, log))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Gives how many calls the first host made of its store.
     fn leave(&mut self, tale: &Tale, log: &Log) -> Held<u64> {
         let mut scene = self.scene(tale, log)?;
         let mut caller = Caller::new(Who::Library(6), &scene.message)?.breaking(self.mutant);
         let mut attempts = 0;
         while caller.outcome().is_none() {
-            // One is lost on purpose, one more again; a crash costs one, and a decision that
+            // One is lost on purpose, one more again; each trouble costs one, and a decision that
             // ended under another session.
-            if attempts == 6 {
+            if attempts == 7 {
                 let what = format!("not through after {attempts} attempts");
                 return Err(Violation::new(Rule::Ends, what));
             }
@@ -195,7 +220,12 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             ..Offer::default()
         };
         let mut world = World::new(stores, offer, &manner, self.mutant, log)?;
-        world.hosts[0].store.blows.extend(tale.blow);
+        let store = &mut world.hosts[0].store;
+        store.blows.extend(tale.blow);
+        if let Some((step, trouble)) = tale.step {
+            let at = store.steps() + step;
+            store.trouble_at(at, trouble);
+        }
         let mut message = Message::new("m", b"S: x\r\n\r\n.\r\nend\r\n");
         message.how = tale.how;
         message.lmtp = tale.lmtp;
@@ -286,6 +316,9 @@ impl<S: Store> Scene<S> {
             let host = &mut self.world.hosts[at];
             let now = host.now;
             let Some(connection) = host.connection(id) else {
+                let words = host.last_words(id);
+                self.world.log.event(format_args!("S {sender}"), "", &words);
+                attempt.client().input(now, &words)?;
                 attempt.client().lost(now)?;
                 return Ok(());
             };
