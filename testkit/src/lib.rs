@@ -9,7 +9,7 @@
 //!    does when the event of that name comes.
 //! 2. **Run the suites**, one call each ([`Suite`]): a cut at every octet; a crash before and after
 //!    every call, once and twice; two sessions on one key in every interleaving; two hosts; LMTP;
-//!    strangers with the same TRANSID.
+//!    strangers with the same TRANSID; long decisions, and messages that are left to the server.
 //! 3. **Let it fail below the calls**: count the [`steps`](Store::steps) of your storage, and the
 //!    power fails at each of them. For plain files [`FaultyDisk`] does that, and takes back in a
 //!    crash what was not synced.
@@ -64,7 +64,13 @@
 //! ```
 //!
 //! The file store of the examples of `smtp-checkpoint` is put to the test in the same way, in
-//! `testkit/tests/file_store.rs`: some 250 lines between it and [`Store`].
+//! `testkit/tests/file_store.rs`: some 300 lines between it and [`Store`].
+//!
+//! RDLV and DETA are tested where the store has what they ask of it ([`Store::detaches`]). What is
+//! promised then: a message from which its client has detached is delivered or, where it fails,
+//! reported by DSN, once for each recipient; what was aborted is never delivered. One thing nobody
+//! can promise: where the process dies between the transmission of a final 4yz or 5yz and the note
+//! that it was transmitted, the sender is told of the failure twice, by its client and by DSN.
 //!
 //! # What is looked at
 //!
@@ -82,7 +88,8 @@
 //!   that loop has to do is in the documentation of
 //!   [`ServerSession`](smtp_checkpoint::server::ServerSession).
 //! * It calls a store from one thread, one call after the other. Locks are yours to test.
-//! * It leaves out what a store may do without: retention, limits, RDLV and DETA.
+//! * It leaves out what a store may do without: retention and limits; and messages without a TRANSID
+//!   whose clients want to leave by DETA, who are told to wait.
 
 mod alter;
 mod audit;

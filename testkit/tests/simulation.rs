@@ -36,8 +36,8 @@ fn a_seed_says_it_all() -> Result<(), Failure> {
 }
 
 /// Each mutant with the least seed whose run notices it, as `soak --mutants` tells.
-fn noticed_by(mutant: Mutant) -> u64 {
-    match mutant {
+fn noticed_by(mutant: Mutant) -> Option<u64> {
+    Some(match mutant {
         Mutant::CommitNotSynced => 1,
         Mutant::RecordDroppedBeforeCommit => 0,
         Mutant::CompletionForgotten => 0,
@@ -51,7 +51,7 @@ fn noticed_by(mutant: Mutant) -> u64 {
         Mutant::RecordBeforeContent => 39,
         Mutant::DiscardUnchecked => 565,
         Mutant::FailedSyncTrusted => 351,
-        Mutant::FaultsForgotten => 221,
+        Mutant::FaultsForgotten => 238,
         Mutant::OffsetRoundedUp => 0,
         Mutant::IdentityIgnored => 0,
         Mutant::RecipientsLeftOut => 177,
@@ -68,16 +68,18 @@ fn noticed_by(mutant: Mutant) -> u64 {
         Mutant::ReportedWhileHeld => 393,
         Mutant::FailureToldOfDetached => 11,
         Mutant::DetachAssumed => 17,
-        _ => panic!("{mutant:?} has no seed"),
-    }
+        _ => return None,
+    })
 }
 
 #[test]
 fn every_mutant_is_caught_by_the_simulation() {
     for mutant in Mutant::ALL {
         let seed = noticed_by(mutant);
-        let run = Simulation::new(seed).breaking(mutant);
-        let failure = run.run(|| ModelStore::breaking(mutant)).err();
-        assert!(failure.is_some(), "{mutant:?} with seed {seed}");
+        let failure = seed.and_then(|seed| {
+            let run = Simulation::new(seed).breaking(mutant);
+            run.run(|| ModelStore::breaking(mutant)).err()
+        });
+        assert!(failure.is_some(), "{mutant:?} with seed {seed:?}");
     }
 }

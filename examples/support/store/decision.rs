@@ -288,8 +288,7 @@ impl FileStore {
         decision.catch_up(&index);
         drop(index); // whoever wants to detach now waits
         let trusted = decision.progress.is_trusted().map_err(CommitError::Failed);
-        let committed =
-            trusted.and_then(|()| self.commit_files(&mut decision, verdict, failures));
+        let committed = trusted.and_then(|()| self.commit_files(&mut decision, verdict, failures));
         self.settle(&decision, verdict, &committed);
         match committed {
             Ok(committed) => {

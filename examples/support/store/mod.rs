@@ -258,7 +258,12 @@ impl FileStore {
                 let open = running.progress.stage() == Stage::Open;
                 (open && !kept).then(|| {
                     let (record, segments) = (running.record.clone(), running.segments.clone());
-                    (record, segments, running.name.clone(), running.progress.clone())
+                    (
+                        record,
+                        segments,
+                        running.name.clone(),
+                        running.progress.clone(),
+                    )
                 })
             };
             let Some((record, segments, name, progress)) = index.get(key).and_then(undecided)

@@ -134,10 +134,12 @@ impl<S: Store> Host<S> {
                         let found = match found {
                             Some(record) if forgets && *record.state() == RecordState::Partial => {
                                 let clean = alter::without_faults(&record, &key, self.lmtp);
-                                let detached = record.is_detached();
-                                clean
-                                    .map(|it| if detached { it.detach() } else { it })
-                                    .map(Box::new)
+                                let clean = match clean {
+                                    Some(clean) if record.is_detached() => clean.detach(),
+                                    Some(clean) => clean,
+                                    None => *record,
+                                };
+                                Some(Box::new(clean))
                             }
                             found => found,
                         };

@@ -23,7 +23,8 @@ use crate::violation::{Failure, Held};
 ///
 /// The network delays, splits, cuts and half-opens connections, and lets one overtake the other.
 /// Disks lose or tear what was not synced, fail, and are full. Clocks run too fast and jump.
-/// Processes die anywhere and come back. Decisions are slow, given up, or never made. After a
+/// Processes die anywhere and come back. Decisions are slow, given up, or never made; clients that
+/// are told so (RDLV) leave their messages to the server (DETA), or stop them, and may be back. After a
 /// while nothing disturbs any more, and all that is left has to get through within
 /// [`ATTEMPTS_IN_THE_END`](Self::ATTEMPTS_IN_THE_END) attempts. What is checked all the time is in
 /// [`Rule`](crate::Rule).

@@ -50,6 +50,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 &format!("{name}, a crash"),
                 Setup {
                     crash: true,
+                    every: held.then_some(4),
                     ..setup
                 },
             )?;
