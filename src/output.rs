@@ -12,9 +12,16 @@ use crate::error::UsageError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Position(u64);
 
+/// The most that a buffer is kept for when it is empty.
+const KEPT: usize = 2 * 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     waiting: BytesMut,
+    /// The most that has waited at a time since the buffer was new.
+    most: usize,
+    /// Small buffers are kept when they are empty.
+    keeps: bool,
     /// Moved out and not yet reported as transmitted.
     taken: usize,
     transmitted: u64,
@@ -24,6 +31,12 @@ impl Output {
     /// Where to write.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.waiting
+    }
+
+    /// From here on a small buffer is kept although it is empty, so that the next reply takes no
+    /// new one. Without it an idle session holds none.
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
     }
 
     /// What has not been moved out, for transports that tell when they are ready.
@@ -36,6 +49,7 @@ impl Output {
         if self.waiting.is_empty() {
             return None;
         }
+        self.most = self.most.max(self.waiting.len());
         let octets = self.waiting.split().freeze();
         self.taken += octets.len();
         Some(octets)
@@ -43,6 +57,7 @@ impl Output {
 
     /// The transport took `count` octets: those moved out first, then those lent.
     pub(crate) fn transmitted(&mut self, count: usize) -> Result<(), UsageError> {
+        self.most = self.most.max(self.waiting.len());
         let lent = count.saturating_sub(self.taken);
         if lent > self.waiting.len() {
             return Err(UsageError::TransmittedTooMuch);
@@ -50,9 +65,10 @@ impl Output {
         self.taken -= count - lent;
         bytes::Buf::advance(&mut self.waiting, lent);
         self.transmitted += count as u64;
-        if self.waiting.is_empty() && self.taken == 0 {
-            // An idle session holds no buffer.
+        let keeps = self.keeps && self.most <= KEPT;
+        if self.waiting.is_empty() && self.taken == 0 && !keeps {
             self.waiting = BytesMut::new();
+            self.most = 0;
         }
         Ok(())
     }
