@@ -173,8 +173,11 @@ impl Envelope {
 
     /// Begins with a line that was read as a MAIL command.
     pub(crate) fn begin_with(&mut self, mail: &[u8]) {
+        /// Enough for the commands of a usual message.
+        const FIRST: usize = 256;
         self.clear();
         let said = self.own();
+        said.lines.reserve(FIRST.max(mail.len()));
         said.lines.extend_from_slice(mail);
         said.mail.line = 0..mail.len();
     }

@@ -15,6 +15,9 @@ pub(crate) struct Position(u64);
 /// The most that a buffer is kept for when it is empty.
 const KEPT: usize = 2 * 1024;
 
+/// Enough for the replies to a usual group.
+const FIRST: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     waiting: BytesMut,
@@ -36,7 +39,10 @@ impl Output {
     /// From here on a small buffer is kept although it is empty, so that the next reply takes no
     /// new one. Without it an idle session holds none.
     pub(crate) fn keep(&mut self) {
-        self.keeps = true;
+        if !self.keeps {
+            self.keeps = true;
+            self.waiting.reserve(FIRST);
+        }
     }
 
     /// What has not been moved out, for transports that tell when they are ready.

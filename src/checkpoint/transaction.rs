@@ -53,7 +53,7 @@ use super::record::{
     Completion, Duty, Generation, Record, RecordState, Transfer, Verdict, expected_replies,
     reported,
 };
-use crate::command::{Command, Rcpt};
+use crate::command::{Body, Command, Mail, Rcpt};
 use crate::dot::Faults;
 use crate::envelope::{Envelope, NotAnEnvelopeLine, Recipient};
 use crate::line::Following;
@@ -284,6 +284,7 @@ pub struct Transaction {
     detached: bool,
     /// It had, and the server still has a duty: a final reply that is transmitted ends it.
     takes_back: bool,
+    is_binary: bool,
 }
 
 impl Default for Transaction {
@@ -317,6 +318,7 @@ impl Transaction {
             per_recipient: false,
             detached: false,
             takes_back: false,
+            is_binary: false,
         }
     }
 
@@ -339,18 +341,25 @@ impl Transaction {
         mail: &[u8],
         key: Option<TransactionKey>,
     ) -> Result<(), NotAnEnvelopeLine> {
-        if !matches!(Command::parse(mail), Ok(Command::Mail(_))) {
+        let Ok(Command::Mail(read)) = Command::parse(mail) else {
             return Err(NotAnEnvelopeLine);
-        }
-        self.begin_with(mail, key);
+        };
+        self.begin_with(mail, &read, key);
         Ok(())
     }
 
-    /// The same for a line that was read as a MAIL command.
-    pub(crate) fn begin_with(&mut self, mail: &[u8], key: Option<TransactionKey>) {
+    /// The same for a line that was read as this MAIL command.
+    pub(crate) fn begin_with(&mut self, line: &[u8], mail: &Mail<'_>, key: Option<TransactionKey>) {
         self.clear();
-        self.envelope.begin_with(mail);
+        self.envelope.begin_with(line);
+        self.is_binary = mail.body == Some(Body::BinaryMime);
         self.key = key;
+    }
+
+    /// Whether MAIL says BODY=BINARYMIME. A restart has the BODY of the first attempt.
+    #[cfg(feature = "session")]
+    pub(crate) fn is_binary(&self) -> bool {
+        self.is_binary
     }
 
     /// The store has answered the claim, and the caller accepts the MAIL with `reply`.

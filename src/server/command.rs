@@ -265,7 +265,7 @@ impl ServerSession {
         self.go(Step::HelloAccepted);
         self.hello = name;
         self.extended = extended;
-        let config = self.config();
+        let config = &self.config;
         let reply = if self.extended {
             config.ehlo_reply(self.peer.tls, self.peer.authenticated.is_some())
         } else {
@@ -292,17 +292,16 @@ impl ServerSession {
     // ---- MAIL and RCPT ----
 
     fn mail(&mut self, line: &Bytes, mail: &Mail<'_>) {
-        let config = self.config();
         if !self.admit(Step::Mail) {
             return;
         }
-        if config.require_tls && !self.peer.tls {
+        if self.config.require_tls && !self.peer.tls {
             return self.fault(PeerError::SecurityRequired, standard::TLS_REQUIRED);
         }
-        if config.require_auth && self.peer.authenticated.is_none() {
+        if self.config.require_auth && self.peer.authenticated.is_none() {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
-        if config.refuse_bare_paths && !mail.bracketed {
+        if self.config.refuse_bare_paths && !mail.bracketed {
             return self.malformed(line, CommandError::Parameter);
         }
         if !self.offers_mail(mail) {
@@ -312,7 +311,7 @@ impl ServerSession {
         if mail.reverse_path.needs_smtputf8() && !mail.smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_SENDER);
         }
-        let limit = config.limits.message_size;
+        let limit = self.config.limits.message_size;
         if mail
             .size
             .zip(limit)
@@ -324,7 +323,7 @@ impl ServerSession {
             .transid
             .map(|transid| TransactionKey::new(&self.scope(), transid));
         self.output.keep();
-        self.work.transaction.begin_with(line, key.clone());
+        self.work.transaction.begin_with(line, mail, key.clone());
         self.go(Step::Mail);
         let token = self.ask();
         self.tell(Event::Mail(MailQuestion { token, key }));
@@ -354,25 +353,24 @@ impl ServerSession {
     }
 
     fn rcpt(&mut self, line: &Bytes, rcpt: &Rcpt<'_>) {
-        let config = self.config();
         if !self.admit(Step::Rcpt) {
             return;
         }
-        if config.refuse_bare_paths && !rcpt.bracketed {
+        if self.config.refuse_bare_paths && !rcpt.bracketed {
             return self.malformed(line, CommandError::Parameter);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
-        let known = (dsn || (config.offers.dsn && self.extended))
+        let known = (dsn || (self.config.offers.dsn && self.extended))
             && rcpt
                 .unknown_parameters()
-                .all(|parameter| declared(&config.rcpt_parameters, &parameter));
+                .all(|parameter| declared(&self.config.rcpt_parameters, &parameter));
         if !known {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
         }
         if rcpt.forward_path.needs_smtputf8() && !self.work.transaction.envelope().mail().smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_RECIPIENT);
         }
-        if self.work.transaction.envelope().recipients().len() >= config.limits.recipients
+        if self.work.transaction.envelope().recipients().len() >= self.config.limits.recipients
             && !self.work.transaction.is_restart()
         {
             // No error of a client that does not know the limit: it sends the rest later
@@ -395,7 +393,7 @@ impl ServerSession {
             // client was told to try again, and is never told that it failed for good.
             RcptOutcome::Unknown
                 if self.work.transaction.envelope().recipients().len()
-                    >= config.limits.recipients =>
+                    >= self.config.limits.recipients =>
             {
                 self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
             }
@@ -451,7 +449,7 @@ impl ServerSession {
         };
         let told = self.work.offset_untold.is_none()
             && self.before_command >= self.work.received_before_offset;
-        let binary = self.work.transaction.envelope().mail().body == Some(Body::BinaryMime);
+        let binary = self.work.transaction.is_binary();
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
             // (CP-20): at the offset it would stand there twice.

@@ -10,7 +10,6 @@ use super::progress::Finding;
 use super::state::{Phase, Step};
 use super::{AwaitQuestion, ServerSession};
 use crate::checkpoint::EndOutcome;
-use crate::command::Body;
 use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
 use crate::error::PeerError;
 use crate::offset::OctetOffset;
@@ -563,7 +562,7 @@ impl ServerSession {
     /// A fault in the content, of this attempt or an earlier one, that the policy refuses.
     fn fault_to_refuse(&self) -> Option<PeerError> {
         // RFC 3030 §3: with BINARYMIME every octet is content.
-        if self.work.transaction.envelope().mail().body == Some(Body::BinaryMime) {
+        if self.work.transaction.is_binary() {
             return None;
         }
         let fault = self

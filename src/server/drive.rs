@@ -5,7 +5,6 @@
 //! in `answer.rs`.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
@@ -126,8 +125,8 @@ impl ServerSession {
 
     pub(super) fn greet(&mut self) {
         self.go(Step::Connected);
-        let config = Arc::clone(&self.config);
-        self.output.buffer().extend_from_slice(&config.greeting);
+        let greeting = &self.config.greeting;
+        self.output.buffer().extend_from_slice(greeting);
     }
 
     /// The peer broke a rule: answer, tell, count.

@@ -80,26 +80,37 @@ impl Lazy {
 impl Deref for Lazy {
     type Target = Workspace;
 
+    #[inline]
     fn deref(&self) -> &Workspace {
-        static SMTP: Workspace = Workspace::new(Transaction::fresh(), rdlv::ServerSettings::LEAST);
-        static LMTP: Workspace = Workspace::new(Transaction::lmtp(), rdlv::ServerSettings::LEAST);
-        match (&self.made, self.config.protocol) {
-            (Some(made), _) => made,
-            (None, Protocol::Smtp) => &SMTP,
-            (None, Protocol::Lmtp) => &LMTP,
+        match &self.made {
+            Some(made) => made,
+            None => empty(self.config.protocol),
         }
     }
 }
 
 impl DerefMut for Lazy {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Workspace {
-        let config = &self.config;
-        self.made.get_or_insert_with(|| {
-            let transaction = match config.protocol {
-                Protocol::Smtp => Transaction::fresh(),
-                Protocol::Lmtp => Transaction::lmtp(),
-            };
-            Box::new(Workspace::new(transaction, config.rdlv()))
-        })
+        (self.made).get_or_insert_with(|| Box::new(make(&self.config)))
     }
+}
+
+#[cold]
+fn empty(protocol: Protocol) -> &'static Workspace {
+    static SMTP: Workspace = Workspace::new(Transaction::fresh(), rdlv::ServerSettings::LEAST);
+    static LMTP: Workspace = Workspace::new(Transaction::lmtp(), rdlv::ServerSettings::LEAST);
+    match protocol {
+        Protocol::Smtp => &SMTP,
+        Protocol::Lmtp => &LMTP,
+    }
+}
+
+#[cold]
+fn make(config: &ServerConfig) -> Workspace {
+    let transaction = match config.protocol {
+        Protocol::Smtp => Transaction::fresh(),
+        Protocol::Lmtp => Transaction::lmtp(),
+    };
+    Workspace::new(transaction, config.rdlv())
 }
