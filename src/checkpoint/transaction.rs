@@ -684,13 +684,44 @@ impl Transaction {
 
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
-        self.envelope.clear();
-        let envelope = core::mem::replace(&mut self.envelope, Envelope::empty());
-        *self = Self {
+        // One by one: as a whole it would be moved about.
+        let Self {
             envelope,
-            per_recipient: self.per_recipient,
-            ..Self::default()
-        };
+            key,
+            generation,
+            basis,
+            held,
+            owns_held,
+            replaces,
+            cursor,
+            transfer,
+            confirmed,
+            length,
+            faults,
+            all_in,
+            failed,
+            per_recipient: _,
+            detached,
+            takes_back,
+            is_binary,
+        } = self;
+        envelope.clear();
+        *key = None;
+        *generation = None;
+        *basis = Basis::Fresh;
+        *held = None;
+        *owns_held = false;
+        *replaces = false;
+        *cursor = 0;
+        *transfer = None;
+        *confirmed = false;
+        *length = OctetOffset::ZERO;
+        *faults = Faults::default();
+        *all_in = false;
+        *failed = false;
+        *detached = false;
+        *takes_back = false;
+        *is_binary = false;
     }
 
     /// MAIL and every RCPT, with the replies given. After a restart these are the stored ones.

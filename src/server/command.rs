@@ -36,26 +36,27 @@ impl ServerSession {
             None
         };
         let line = match held {
-            Some(line) => Ok(line),
+            Some(line) => line,
             None => {
                 let limit = self.config.limits.command_line;
                 if !self.lines.is_mid_line() {
                     self.before_command = self.received - self.input.len() as u64;
                 }
-                match self.lines.read(&mut self.input, limit) {
+                match self.lines.read_any(&mut self.input, limit) {
                     Some(line) => line,
                     None => return false,
                 }
             }
         };
-        let line = line.unwrap_or_else(|error| match error {
+        let line = match self.lines.take_error() {
+            None => line,
             // What follows may be a chunk of any size, and must not be run as commands.
-            _ if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
-            LineError::TooLong => Bytes::from_static(TOO_LONG),
-            LineError::BareCr | LineError::BareLf | LineError::Nul => {
+            Some(_) if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
+            Some(LineError::TooLong) => Bytes::from_static(TOO_LONG),
+            Some(LineError::BareCr | LineError::BareLf | LineError::Nul) => {
                 Bytes::from_static(FORBIDDEN_OCTET)
             }
-        });
+        };
         let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {

@@ -84,13 +84,30 @@ impl Content {
     /// Forgets everything, keeps a little memory.
     pub(super) fn clear(&mut self) {
         const KEPT: usize = 16;
-        let mut batch = core::mem::take(&mut self.batch);
+        // One by one: as a whole it would be moved about.
+        let Self {
+            command,
+            source,
+            batch,
+            batch_octets,
+            told,
+            after_cr,
+            refusal,
+            last_record,
+            window_start,
+            window_octets,
+        } = self;
+        *command = None;
+        *source = None;
         batch.clear();
         batch.shrink_to(KEPT);
-        *self = Self {
-            batch,
-            ..Self::new()
-        };
+        *batch_octets = 0;
+        *told = false;
+        *after_cr = false;
+        *refusal = None;
+        *last_record = OctetOffset::ZERO;
+        *window_start = Timestamp::ORIGIN;
+        *window_octets = 0;
     }
 
     pub(super) fn is_data(&self) -> bool {
