@@ -13,7 +13,7 @@ use crate::error::UsageError;
 pub(crate) struct Position(u64);
 
 /// The most that a buffer is kept for when it is empty.
-const KEPT: usize = 2 * 1024;
+const KEPT: u32 = 2 * 1024;
 
 /// Enough for the replies to a usual group.
 const FIRST: usize = 256;
@@ -22,7 +22,7 @@ const FIRST: usize = 256;
 pub(crate) struct Output {
     waiting: BytesMut,
     /// The most that has waited at a time since the buffer was new.
-    most: usize,
+    most: u32,
     /// Small buffers are kept when they are empty.
     keeps: bool,
     /// Moved out and not yet reported as transmitted.
@@ -45,6 +45,11 @@ impl Output {
         }
     }
 
+    fn note_most(&mut self) {
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.most = self.most.max(waiting);
+    }
+
     /// What has not been moved out, for transports that tell when they are ready.
     pub(crate) fn lent(&self) -> &[u8] {
         &self.waiting
@@ -55,7 +60,7 @@ impl Output {
         if self.waiting.is_empty() {
             return None;
         }
-        self.most = self.most.max(self.waiting.len());
+        self.note_most();
         let octets = self.waiting.split().freeze();
         self.taken += octets.len();
         Some(octets)
@@ -63,7 +68,7 @@ impl Output {
 
     /// The transport took `count` octets: those moved out first, then those lent.
     pub(crate) fn transmitted(&mut self, count: usize) -> Result<(), UsageError> {
-        self.most = self.most.max(self.waiting.len());
+        self.note_most();
         let lent = count.saturating_sub(self.taken);
         if lent > self.waiting.len() {
             return Err(UsageError::TransmittedTooMuch);

@@ -123,7 +123,7 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            HelloAnswer::Accept => self.accept_hello(question.name, question.extended),
+            HelloAnswer::Accept => self.accept_hello(&question.name, question.extended),
             HelloAnswer::Refuse(reply) => {
                 // RFC 5321 §4.1.4: the session stays in the state that it was in.
                 self.go(Step::HelloRefused);

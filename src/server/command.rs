@@ -248,8 +248,8 @@ impl ServerSession {
             return;
         }
         self.go(Step::Hello);
-        let name = Bytes::copy_from_slice(name);
         if self.config.ask_hello {
+            let name = Bytes::copy_from_slice(name);
             let token = self.ask();
             self.tell(Event::Hello(HelloQuestion {
                 token,
@@ -261,10 +261,10 @@ impl ServerSession {
         }
     }
 
-    pub(super) fn accept_hello(&mut self, name: Bytes, extended: bool) {
+    pub(super) fn accept_hello(&mut self, name: &[u8], extended: bool) {
         self.reset();
         self.go(Step::HelloAccepted);
-        self.hello = name;
+        self.hello = name.into();
         self.extended = extended;
         let config = &self.config;
         let reply = if self.extended {

@@ -147,7 +147,8 @@ impl ServerSession {
 
     /// A MAIL was refused: the rest of its group (RFC 2920 §3.1) is out of turn, and no error.
     pub(super) fn excuse_group(&mut self) {
-        self.excused = self.config.limits.recipients.saturating_add(1);
+        let most = u32::try_from(self.config.limits.recipients).unwrap_or(u32::MAX);
+        self.excused = most.saturating_add(1);
     }
 
     /// Refuses what a question asked; 421 ends the session.

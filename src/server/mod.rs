@@ -164,9 +164,11 @@ mod content;
 mod drive;
 mod event;
 mod progress;
+mod queue;
 mod state;
 mod workspace;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -279,12 +281,12 @@ pub struct ServerSession {
     asked: Option<Asked>,
     work: Lazy,
 
-    hello: Bytes,
+    hello: Box<[u8]>,
     /// EHLO or LHLO, so that extensions are in force.
     extended: bool,
     errors: u32,
     /// A MAIL was refused: so many RCPTs and data commands of its group are no errors.
-    excused: usize,
+    excused: u32,
     idle_commands: u32,
     auth_attempts: u32,
     ending: Option<Ending>,
@@ -312,7 +314,7 @@ impl ServerSession {
             output: Output::default(),
             events: VecDeque::new(),
             asked: None,
-            hello: Bytes::new(),
+            hello: Box::default(),
             extended: false,
             errors: 0,
             excused: 0,
@@ -442,7 +444,7 @@ impl ServerSession {
                 self.peer.tls = true;
                 self.peer.tls_client = client;
                 self.peer.authenticated = None;
-                self.hello = Bytes::new();
+                self.hello = Box::default();
                 self.extended = false;
                 self.lines = LineReader::new();
                 if self.shutdown.is_some() {

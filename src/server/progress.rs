@@ -6,12 +6,12 @@
 //! being fetched, and commands are read one at a time.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::event::{AbandonReason, AbortQuestion, DetachQuestion, Ending, Event};
+use super::queue::Queue;
 use super::state::Phase;
 use super::{Asked, ServerSession};
 use crate::checkpoint::{Generation, TransactionKey};
@@ -39,7 +39,7 @@ pub(super) struct LongDecision {
     told: Option<Position>,
     way_out: Option<WayOut>,
     result: Option<Held>,
-    given: VecDeque<Given>,
+    given: Queue<Given>,
 }
 
 /// How the client wants to leave an open 120.
@@ -100,7 +100,7 @@ impl LongDecision {
             told: None,
             way_out: None,
             result: None,
-            given: VecDeque::new(),
+            given: Queue::new(),
         }
     }
 
@@ -593,7 +593,7 @@ impl ServerSession {
         if !self.work.is_made() {
             return;
         }
-        for given in core::mem::take(&mut self.work.long.given) {
+        while let Some(given) = self.work.long.given.pop_front() {
             let (key, generation) = given.claim.unzip();
             self.tell(Event::ReplyUndelivered {
                 key,

@@ -5,7 +5,6 @@
 //! its buffers, so that the next transaction allocates nothing.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
@@ -14,6 +13,7 @@ use bytes::Bytes;
 
 use super::content::{Content, Drain};
 use super::progress::LongDecision;
+use super::queue::Queue;
 use super::{Asked, ServerConfig, Slot};
 use crate::checkpoint::{Transaction, TransactionKey};
 use crate::output::Position;
@@ -27,7 +27,7 @@ pub(super) struct Workspace {
     pub(super) content: Content,
     pub(super) long: LongDecision,
     /// Replies to a group of RCPTs, in the order of the commands.
-    pub(super) recipients: VecDeque<Slot>,
+    pub(super) recipients: Queue<Slot>,
     /// A command that waits until all recipients are answered.
     pub(super) held: Option<Bytes>,
     pub(super) aside: Option<Asked>,
@@ -47,7 +47,7 @@ impl Workspace {
             transaction,
             content: Content::new(),
             long: LongDecision::new(settings),
-            recipients: VecDeque::new(),
+            recipients: Queue::new(),
             held: None,
             aside: None,
             abandon: None,
