@@ -132,6 +132,16 @@ impl LineReader {
         if self.skipping != Skipping::No {
             return self.skip(input);
         }
+        if self.partial.is_empty() {
+            // In one pass: the line as it should be, whole and with nothing wrong.
+            let first = memchr3(b'\r', b'\n', 0, input).unwrap_or(input.len());
+            let end = first.saturating_add(2);
+            if end <= limit && input.get(first..end) == Some(b"\r\n") {
+                let mut line = input.split_to(end);
+                line.truncate(first);
+                return Some(line);
+            }
+        }
         let cr_before = self.partial.last() == Some(&b'\r');
         match end_of_line(input, cr_before) {
             Some(end) => Some(self.finish(input, end, limit)),
