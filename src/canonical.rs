@@ -300,7 +300,7 @@ impl CanonicalIndex {
         for count in &self.counts {
             octets.extend_from_slice(&count.to_be_bytes());
         }
-        writer.finish()
+        writer.finish_long()
     }
 
     /// Reads what [`encode`](Self::encode) wrote. It takes no more memory than the octets do.
@@ -309,7 +309,7 @@ impl CanonicalIndex {
     ///
     /// [`DecodeError`] for anything else. The index is then built anew, or the message counted.
     pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets, KIND, VERSION)?;
+        let mut reader = Reader::of_long(octets, KIND, VERSION)?;
         let (block, stored) = (reader.u32()?, reader.u64()?);
         let rest = core::mem::take(reader.raw());
         reader.finish()?;
@@ -318,17 +318,20 @@ impl CanonicalIndex {
         }
         let counts: Vec<u16> = rest
             .chunks_exact(2)
-            .filter_map(|count| Some(u16::from_be_bytes(count.try_into().ok()?)))
+            .map(|count| count.try_into().map_or(0, u16::from_be_bytes))
             .collect();
-        let blocks = stored.div_ceil(u64::from(block));
-        let fits = |(number, count): (usize, &u16)| {
-            let start = number as u64 * u64::from(block);
-            u64::from(*count) <= u64::from(block).min(stored - start)
-        };
-        let canonical = (counts.len() as u64 <= blocks)
-            && counts.iter().enumerate().all(fits)
-            && counts.last() != Some(&0);
-        if !canonical || stored.checked_add(sum(&counts)).is_none() {
+        // As many counts as blocks at most, none above what its block holds, none left at the end
+        // that is nothing.
+        let most = u16::try_from(block).unwrap_or(u16::MAX);
+        let fits = counts.iter().fold(0, |most, count| most.max(*count)) <= most;
+        let last_fits = counts.split_last().is_none_or(|(last, others)| {
+            let before = stored_at(others.len(), block);
+            *last > 0
+                && stored
+                    .checked_sub(before)
+                    .is_some_and(|left| u64::from(*last) <= left)
+        });
+        if !fits || !last_fits || stored.checked_add(sum(&counts)).is_none() {
             return Err(DecodeError::Damaged);
         }
         Ok(Self::new(block, stored, counts))

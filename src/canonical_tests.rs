@@ -245,7 +245,7 @@ fn encoded(block: u32, stored: u64, counts: &[u16]) -> Vec<u8> {
     for count in counts {
         writer.raw().extend_from_slice(&count.to_be_bytes());
     }
-    writer.finish()
+    writer.finish_long()
 }
 
 /// Whole, with a right checksum, and not what an encoder writes.
@@ -271,7 +271,7 @@ fn counts_that_cannot_be_are_damage() {
     }
     let mut odd = Writer::new(KIND, VERSION);
     odd.u32(4).u64(8).u8(1);
-    let odd = CanonicalIndex::decode(&odd.finish());
+    let odd = CanonicalIndex::decode(&odd.finish_long());
     assert_eq!(odd, Err(DecodeError::Damaged));
 }
 
