@@ -1,8 +1,9 @@
 //! The byte encoding of what outlives a process: kind, version, fields, checksum.
 //!
 //! Layer 0, private. Numbers are big-endian, octet strings carry a 32-bit length. The checksum
-//! (FNV-1a, 64 bits; over words of eight octets for what may be long) tells a torn or rotten write; it is no protection against an attacker who can
-//! write to the store. A decoder never panics and takes no memory that the input does not back.
+//! (FNV-1a, 64 bits; for what may be long over words of eight octets) tells a torn or rotten write;
+//! it is no protection against an attacker who can write to the store. A decoder never panics and
+//! takes no memory that the input does not back.
 
 use alloc::vec::Vec;
 

@@ -254,6 +254,11 @@ enum Slot {
 }
 
 /// One SMTP or LMTP connection, seen from the server. See the [module](self).
+///
+/// After EHLO it holds less than 512 octets, heap included (a name or an address of unusual length
+/// aside). What mail needs is made at the first MAIL and kept, about 3 KiB: the transactions behind
+/// it allocate nothing, as long as they keep no record, their commands arrive whole and few lines
+/// begin with a dot. Content leaves as slices of the input.
 #[derive(Debug)]
 pub struct ServerSession {
     config: Arc<ServerConfig>,
