@@ -183,7 +183,9 @@ impl Audit {
         }
         let length = claim.length.get();
         let complete = known.complete_length();
-        let doubtful = known.unclear.is_some() || known.is_doubtful();
+        // Replies that were all 4yz may have been given once more, and dropped.
+        let dropped = known.committed.as_ref().is_some_and(|it| it.may_be_gone);
+        let doubtful = known.unclear.is_some() || known.is_doubtful() || dropped;
         match confirmation {
             Confirmation::Current if complete.is_some_and(|size| size != length) && !doubtful => {
                 broken(

@@ -44,7 +44,12 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 self.explore(&name, setup)?;
             }
         }
-        self.must(|| "idle again".into(), |suite, log| suite.idle_again(log))?;
+        for late in ["DATA", "end"] {
+            self.must(
+                || format!("idle again, {late} and what is behind it come late"),
+                |suite, log| suite.idle_again(late, log),
+            )?;
+        }
         for who in [Who::Simple, Who::Library(5)] {
             for cuts in [[130, 130], [130, 105], [105, 130], [120, 125]] {
                 for lmtp in [false, true] {
@@ -61,7 +66,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
     /// All of a message is on its way to one host when its client goes to the other, which decides
     /// (4yz), loses the reply, gives it again and drops it. The key is idle, as it was when the
     /// first session claimed it; and yet nothing may come of what arrives there now.
-    fn idle_again(&mut self, log: &Log) -> Held {
+    fn idle_again(&mut self, late: &str, log: &Log) -> Held {
         let message = Rc::new(Message::new("m", b"S: x\r\n\r\n.\r\nend\r\n"));
         let mut alone = self.world(Offer::default(), &Manner::default(), &Log::default())?;
         let caller = Caller::new(Who::Simple, &message)?;
@@ -84,7 +89,8 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
         world.hosts[1].manner.verdict = vec![450];
         let mut course = Course::default();
         let caller = Caller::new(Who::Simple, &message)?.breaking(self.mutant);
-        let half = end - 8;
+        let found = |some: &[u8]| some.starts_with(late.as_bytes());
+        let half = (0..end).find(|at| found(&up[*at..])).unwrap_or(end);
         let lost = cut(half, Loss::HalfOpen);
         let caller = world.try_once(0, caller, lost, Unsynced::Lost, &mut course)?;
         let late = world.hosts[0].connections.last().map(|it| it.id);
