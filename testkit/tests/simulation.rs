@@ -35,6 +35,17 @@ fn a_seed_says_it_all() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The testkit accused the model store of what it may do: to confirm a claim afresh, or to find
+/// nothing, where replies that were all 4yz had been given once more and dropped; also where a client
+/// had detached who wanted no report.
+#[test]
+fn seeds_that_failed_once() -> Result<(), Failure> {
+    for seed in [4297, 1_001_799, 1_003_432] {
+        Simulation::new(seed).run(ModelStore::new)?;
+    }
+    Ok(())
+}
+
 /// Each mutant with the least seed whose run notices it, as `soak --mutants` tells.
 fn noticed_by(mutant: Mutant) -> Option<u64> {
     Some(match mutant {

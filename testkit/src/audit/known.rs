@@ -152,6 +152,8 @@ impl Known {
         self.told(completion)?;
         if self.committed.is_none() {
             self.end_running();
+            self.completed = Some(record.clone());
+            self.owes_nothing();
             let length = record.length().get();
             for host in self.hosts.values_mut() {
                 host.announced = None;

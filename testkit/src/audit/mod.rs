@@ -40,6 +40,8 @@ struct Known {
     /// Counts the claims that found or began a decision, on any host.
     claims: u64,
     owned: Option<Owned>,
+    /// What was committed last.
+    completed: Option<Record>,
     /// The MAIL line of what was decided on last.
     mail: Vec<u8>,
     /// A process died, or its store failed, when a session may have been about to take the message
@@ -344,13 +346,18 @@ impl Audit {
         }
         let length = running.record.length().get();
         let generation = running.record.generation();
-        let completion = match running.record.complete(verdict).as_ref().map(Record::state) {
-            Ok(RecordState::Committed(completion)) => completion.clone(),
+        let completed = running.record.complete(verdict).ok();
+        let completion = match completed.as_ref().map(Record::state) {
+            Some(RecordState::Committed(completion)) => completion.clone(),
             _ => return broken(Rule::Session, "a verdict that does not fit"),
         };
+        known.completed = completed;
         known.end_running();
         match committed {
-            Ok(()) => known.is_now_committed(host, completion, length, generation),
+            Ok(()) => {
+                known.is_now_committed(host, completion, length, generation);
+                known.owes_nothing();
+            }
             Err(StoreError::Crashed | StoreError::Unclear) => known.unclear = Some(completion),
             Err(_) => {}
         }

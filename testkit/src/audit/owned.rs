@@ -1,6 +1,8 @@
 //! Decisions that are stopped, and messages that are the server's.
 
-use smtp_checkpoint::checkpoint::{Completion, Generation, Record, RecordState, TransactionKey};
+use smtp_checkpoint::checkpoint::{
+    Completion, Duty, Generation, Record, RecordState, TransactionKey,
+};
 use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::reply::Severity;
 
@@ -83,6 +85,9 @@ impl Audit {
                 }
                 if known.owned.is_none() && known.unclear.is_none() {
                     return broken(Rule::Contract, "nothing is there to detach from");
+                }
+                if known.is_committed() {
+                    known.owes_nothing();
                 }
                 Ok(())
             }
@@ -214,6 +219,15 @@ impl Known {
             );
         }
         Ok(())
+    }
+
+    /// What is decided ends the server's duty where there is nothing to report, and is then held
+    /// like any other.
+    pub(super) fn owes_nothing(&mut self) {
+        let completed = self.completed.as_ref().map(Record::detach);
+        if completed.is_some_and(|record| record.duty() == Duty::Nothing) {
+            self.owned = None;
+        }
     }
 
     pub(super) fn is_certainly_owned(&self) -> bool {
