@@ -49,6 +49,8 @@ pub(crate) struct Simple {
     pub(super) journal: Journal<Memory>,
     mutant: Option<Mutant>,
     memory: Memory,
+    /// An earlier attempt may have sent data: refused recipients then say nothing of it.
+    sent_before: bool,
     state: State,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -81,6 +83,7 @@ impl Simple {
             message,
             journal,
             mutant,
+            sent_before: memory.sent,
             memory,
             state: State::Greeting,
             input: Vec::new(),
@@ -115,6 +118,15 @@ impl Simple {
         self.state = State::Over;
         self.end = Some(end);
         self.output.clear();
+    }
+
+    /// No recipient was accepted.
+    fn declined(&mut self) {
+        if self.sent_before {
+            self.again();
+        } else {
+            self.over(End::Declined);
+        }
     }
 
     fn again(&mut self) {
@@ -306,7 +318,7 @@ impl Simple {
                 self.due += 1;
             }
         } else if self.due == 0 && self.accepted.is_empty() {
-            self.over(End::Declined);
+            self.declined();
         } else if self.due == 0 && self.mark() {
             self.state = State::Body;
             self.next_chunk();
@@ -334,7 +346,7 @@ impl Simple {
                 self.output.extend(body);
                 self.state = State::Final;
             }
-            400..=599 if self.accepted.is_empty() => self.over(End::Declined),
+            400..=599 if self.accepted.is_empty() => self.declined(),
             400..=599 => self.again(),
             _ => return self.unexpected(&format!("{code} to DATA")),
         }
