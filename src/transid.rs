@@ -393,5 +393,10 @@ mod tests {
         assert_eq!(TransId::deserialize(good).unwrap().as_str(), "<a@b>");
         let bad: StrDeserializer<'_, Error> = "<a@b".into_deserializer();
         assert!(TransId::deserialize(bad).is_err());
+        let number: serde::de::value::U8Deserializer<Error> = 5u8.into_deserializer();
+        assert!(
+            format!("{}", TransId::deserialize(number).unwrap_err())
+                .contains("a transaction identifier, <local@domain>")
+        );
     }
 }

@@ -124,6 +124,73 @@ fn only_transactions_that_can_be_sent_are_built() {
     );
 }
 
+/// 88 octets of TRANSID and 26 of SIZE have room behind MAIL; RCPT needs none.
+#[test]
+fn lines_of_the_greatest_length_are_built_and_longer_ones_are_not() {
+    let padded = |line: &str, length: usize| {
+        let mut line = std::format!("{line} X={}", "x".repeat(length));
+        line.truncate(length);
+        line.into_bytes()
+    };
+    let build = |mail: usize, rcpts: &[usize]| {
+        let mail = MailLine::parse(padded("MAIL FROM:<a@b>", mail)).unwrap();
+        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0);
+        for length in rcpts {
+            builder = builder.recipient(RcptLine::parse(padded("RCPT TO:<c@d>", *length)).unwrap());
+        }
+        builder.build().map(|_| ())
+    };
+    let long = Err(InvalidTransaction::LineTooLong);
+    assert_eq!(build(1932, &[2046, 30]), Ok(()));
+    assert_eq!(build(1933, &[30]), long);
+    assert_eq!(build(30, &[30, 2047]), long);
+    let url = |length: usize| {
+        let url = padded("imap://h/", length)
+            .into_iter()
+            .filter(|octet| *octet != b' ');
+        builder(b"MAIL FROM:<a@b>")
+            .recipient(rcpt(b"RCPT TO:<c@d>"))
+            .burl(url.collect::<Vec<u8>>())
+            .build()
+    };
+    // One space less.
+    assert_eq!(url(1933).unwrap().url().unwrap().len(), 1932);
+    assert_eq!(url(1934), Err(InvalidTransaction::LineTooLong));
+    assert_eq!(
+        builder(b"MAIL FROM:<a@b>")
+            .recipient(rcpt(b"RCPT TO:<c@d>"))
+            .burl("imap://a b")
+            .build(),
+        Err(InvalidTransaction::Url)
+    );
+}
+
+#[test]
+fn what_was_asked_for_is_what_is_told() {
+    let plain = transaction();
+    assert!(!plain.is_lmtp() && plain.url().is_none());
+    assert_eq!(plain.wanted(), ContentCommand::Data);
+    assert_eq!((plain.began(), plain.attempts()), (1_000, 0));
+    assert_eq!((plain.scope(), plain.last_server()), (None, None));
+    let asked = builder(b"MAIL FROM:<a@b> BODY=BINARYMIME")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .bdat()
+        .lmtp()
+        .build()
+        .unwrap();
+    assert!(asked.is_lmtp());
+    assert_eq!(asked.wanted(), ContentCommand::Bdat);
+    let sent = sent();
+    assert_eq!(sent.attempts(), 1);
+    assert_eq!(sent.used(), Some(USED));
+    assert_eq!(sent.scope(), Some(&scope()));
+    assert_eq!(sent.last_server().unwrap().host, b"mx.example");
+    assert_eq!(
+        sent.envelope().mail_reply(),
+        Some(&standard::SENDER_OK.reply())
+    );
+}
+
 #[test]
 fn size_counts_the_crlf_that_data_adds() {
     for (message, data, bdat) in [

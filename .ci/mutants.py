@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Mutation testing of the modules that everything stands on.
+
+    mutants.py DIRECTORY [--again] [GROUP...]
+
+DIRECTORY keeps the tree with the mutants, its build and the results; --again tests only what no
+test noticed the last time. A mutant that no test notices must stand in `.ci/mutants-excused.txt`,
+with the reason why it may live; one that stands there and is noticed fails too.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+import mutants_planted
+from mutants_planted import Mutant
+
+EXCUSED = pathlib.Path(".ci/mutants-excused.txt")
+# Of address space, in octets, for each test: a mutant that loops must not eat the machine.
+MEMORY = 2 << 30
+# Of processor time, in seconds, beyond five times that of the test without a mutant.
+PATIENCE = 10
+
+# Name: files, and the unit tests that are asked first.
+GROUPS = {
+    "offset": ("src/offset.rs", "offset::"),
+    "transid": ("src/transid.rs", "transid::"),
+    "line": ("src/line.rs", "line::"),
+    "checkpoint": ("src/checkpoint/*.rs", "checkpoint::"),
+    "rdlv": ("src/rdlv/*.rs", "rdlv::"),
+    "server-state": ("src/server/state.rs", "server::"),
+    "client-state": ("src/client/state.rs", "client::"),
+    "dot": ("src/dot/*.rs", "dot::"),
+}
+
+# Asked next, in this order. Left out are runs of whole systems, which would notice too, but take
+# long.
+TESTS = [
+    "client_dialogues",
+    "client_rdlv",
+    "corpus",
+    "edges_client",
+    "edges_server",
+    "recipient_limit",
+    "refusals",
+    "superseded",
+    "states",
+    "rdlv_server --skip every_interleaving",
+    "detached --skip every_way",
+]
+
+CARGO = ["test", "--no-run", "-p", "smtp-checkpoint", "--all-features"]
+CHECK = [*CARGO, "--lib"]
+BUILD = [*CARGO, "--lib", *(f"--test={name.split()[0]}" for name in TESTS)]
+
+
+def mirror(tree: pathlib.Path) -> None:
+    """Brings `tree` to what stands here; unchanged files keep their time, so little is rebuilt."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    names = {name for name in listed.split("\0") if name and pathlib.Path(name).is_file()}
+    for name in names:
+        source, copy = pathlib.Path(name), tree / name
+        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+    for path in tree.rglob("*"):
+        if path.is_file() and str(path.relative_to(tree)) not in names:
+            path.unlink()
+
+
+class Test:
+    """A test binary, or some of its tests."""
+
+    def __init__(self, binary: str, *arguments: str):
+        self.binary = binary
+        self.arguments = arguments
+        self.seconds = 0.0
+
+    def __str__(self) -> str:
+        return " ".join([self.binary, *self.arguments])
+
+    def run(self, tree: pathlib.Path, binaries: dict[str, str], number: int) -> str:
+        """`passed`, `noticed` or `timeout`."""
+        limit = int(PATIENCE + 5 * self.seconds) if number else 600
+
+        def bounds() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+        process = subprocess.Popen(
+            [binaries[self.binary], *self.arguments],
+            cwd=tree, text=True, errors="replace", preexec_fn=bounds,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "MUTANT": str(number), "RUST_TEST_THREADS": "1", "RUST_BACKTRACE": "0"},
+        )  # fmt: skip
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("test ") and line.endswith("... FAILED\n"):
+                process.kill()
+                process.wait()
+                return "noticed"
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        spent = usage.ru_utime + usage.ru_stime
+        if process.returncode == 0:
+            if not number:
+                self.seconds = spent
+            return "passed"
+        return "timeout" if spent >= limit else "noticed"
+
+
+def judge(
+    tree: pathlib.Path, binaries: dict[str, str], tests: list[Test], number: int
+) -> tuple[str, str]:
+    """What became of a mutant, and by which test."""
+    for test in tests:
+        outcome = test.run(tree, binaries, number)
+        if outcome != "passed":
+            return outcome, str(test)
+    return "missed", ""
+
+
+def tests_of(group: str) -> list[Test]:
+    """The module's own tests, all unit tests, then the others."""
+    exhaustive = () if group == "dot" else ("--skip", "dot::")
+    others = [Test(*name.split()) for name in TESTS]
+    return [Test("lib", GROUPS[group][1]), Test("lib", *exhaustive), *others]
+
+
+def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[str, dict[str, str]]:
+    """What became of each group's mutants, by name."""
+    tree = directory / "tree"
+    mutants = [mutant for group in groups.values() for mutant in group]
+    unviable, alone = mutants_planted.plant(tree, mutants, CHECK)
+    found = mutants_planted.build(tree, BUILD)
+    if found.errors:
+        sys.exit(str(found.errors))
+    tests = {group: tests_of(group) for group in groups}
+    without: dict[str, float] = {}
+    for test in (test for group in tests.values() for test in group):
+        if str(test) not in without:
+            if test.run(tree, found.binaries, 0) != "passed":
+                sys.exit(f"fails without a mutant: {test}")
+            without[str(test)] = test.seconds
+            print(f"{test}: {test.seconds:.2f} s", flush=True)
+        test.seconds = without[str(test)]
+    results: dict[str, dict[str, str]] = {group: {} for group in groups}
+
+    def tell(group: str, mutant: Mutant, outcome: str, test: str) -> None:
+        results[group][mutant.name] = outcome
+        if outcome != "noticed":
+            print(f"{outcome}: {mutant.name} {test}", flush=True)
+
+    for group, members in groups.items():
+        started = time.monotonic()
+        planted = [mutant for mutant in members if mutant not in unviable and mutant not in alone]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            work = lambda mutant: judge(tree, found.binaries, tests[group], mutant.number)
+            for mutant, judged in zip(planted, pool.map(work, planted)):
+                tell(group, mutant, *judged)
+        for mutant in unviable:
+            if mutant in members:
+                tell(group, mutant, "unviable", "")
+        print(f"{group}: {time.monotonic() - started:.0f} s", flush=True)
+    if alone:
+        mirror(tree)
+    for mutant in alone:
+        group = next(name for name, members in groups.items() if mutant in members)
+        path = tree / mutant.file
+        text = path.read_text()
+        path.write_text(mutants_planted.mutated(text, mutant, (0, len(text))))
+        single = mutants_planted.build(tree, BUILD)
+        if single.errors:
+            tell(group, mutant, "unviable", "")
+        else:
+            tell(group, mutant, *judge(tree, single.binaries, tests[group], 1))
+        path.write_text(text)
+    return results
+
+
+def excused() -> dict[str, str]:
+    """Mutant to reason; a mutant begins its line, the reason stands below it, indented."""
+    reasons: dict[str, str] = {}
+    mutant = ""
+    for line in EXCUSED.read_text().splitlines() if EXCUSED.exists() else []:
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line[0].isspace():
+            mutant = line.strip()
+            reasons[mutant] = ""
+        elif mutant:
+            reasons[mutant] = f"{reasons[mutant]} {line.strip()}".strip()
+    return reasons
+
+
+def main() -> int:
+    directory = pathlib.Path(sys.argv[1]).resolve()
+    groups = [name for name in sys.argv[2:] if name != "--again"] or list(GROUPS)
+    for group in groups:
+        if group not in GROUPS:
+            sys.exit(f"no group {group}: {' '.join(GROUPS)}")
+    (directory / "tree").mkdir(parents=True, exist_ok=True)
+    os.environ.update(CARGO_TARGET_DIR=str(directory / "build"), CARGO_PROFILE_TEST_DEBUG="0")
+    reasons = excused()
+    failed = [f"no reason given: {mutant}" for mutant, reason in reasons.items() if not reason]
+    mirror(directory / "tree")
+    files = {group: GROUPS[group][0] for group in groups}
+    members = mutants_planted.listed(directory / "tree", files)
+    kept = directory / "results.json"
+    before = json.loads(kept.read_text()) if kept.exists() else {}
+    if "--again" in sys.argv:
+        settled = {"noticed", "timeout", "unviable"}
+        again = {
+            group: [m for m in mutants if before.get(group, {}).get(m.name) not in settled]
+            for group, mutants in members.items()
+        }
+    else:
+        before = {group: known for group, known in before.items() if group not in groups}
+        again = members
+    found = examine(again, directory)
+    for group, outcomes in found.items():
+        names = [mutant.name for mutant in members[group]]
+        everything = {**before.get(group, {}), **outcomes}
+        before[group] = {name: everything[name] for name in names}
+    kept.write_text(json.dumps(before, indent=1))
+    kinds = ["noticed", "timeout", "unviable"]
+    summary = ["".join(f"{head:>14}" for head in ["", "mutants", *kinds, "excused", "alive"])]
+    for group in groups:
+        outcomes = before[group]
+        missed = [name for name, outcome in outcomes.items() if outcome == "missed"]
+        alive = [name for name in missed if name not in reasons]
+        failed += [f"not noticed: {name}" for name in alive]
+        failed += [f"excused, but noticed: {n}" for n in outcomes if n in reasons and n not in missed]
+        numbers = [list(outcomes.values()).count(kind) for kind in kinds]
+        row = [len(outcomes), *numbers, len(missed) - len(alive), len(alive)]
+        summary.append(f"{group:>14}" + "".join(f"{number:14}" for number in row))
+        reasons = {name: reason for name, reason in reasons.items() if name not in outcomes}
+    if len(groups) == len(GROUPS):
+        failed += [f"excused, but no such mutant: {name}" for name in reasons]
+    print(*failed, *summary, sep="\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
