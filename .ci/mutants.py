@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -27,7 +26,8 @@ MEMORY = 2 << 30
 # Of processor time, in seconds, beyond five times that of the test without a mutant.
 PATIENCE = 10
 
-# Name: files, and the unit tests that are asked first.
+# Groups: name, files, and the unit tests that are asked first. Those of `dot` try every short
+# message, so they are optimized and stand alone.
 GROUPS = {
     "offset": ("src/offset.rs", "offset::"),
     "transid": ("src/transid.rs", "transid::"),
@@ -38,9 +38,10 @@ GROUPS = {
     "client-state": ("src/client/state.rs", "client::"),
     "dot": ("src/dot/*.rs", "dot::"),
 }
+OPTIMIZED = ["dot"]
 
-# Asked next, in this order. Left out are runs of whole systems, which would notice too, but take
-# long.
+# Integration tests that are asked next, in this order. Left out are runs of whole systems, which
+# would notice too, but take long.
 TESTS = [
     "client_dialogues",
     "client_rdlv",
@@ -54,14 +55,17 @@ TESTS = [
     "rdlv_server --skip every_interleaving",
     "detached --skip every_way",
 ]
-
-CARGO = ["test", "--no-run", "-p", "smtp-checkpoint", "--all-features"]
-CHECK = [*CARGO, "--lib"]
-BUILD = [*CARGO, "--lib", *(f"--test={name.split()[0]}" for name in TESTS)]
+TESTS_OF_OPTIMIZED = ["dot", "corpus", "edges_server", "states"]
 
 
-def mirror(tree: pathlib.Path) -> None:
+def cargo(tests: list[str]) -> list[str]:
+    files = [f"--test={test.split()[0]}" for test in tests]
+    return ["test", "--no-run", "-p", "smtp-checkpoint", "--all-features", "--lib", *files]
+
+
+def mirror(tree: pathlib.Path, opt_level: int) -> None:
     """Brings `tree` to what stands here; unchanged files keep their time, so little is rebuilt."""
+    level = f"\n[profile.test.package.smtp-checkpoint]\nopt-level = {opt_level}\n".encode()
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         check=True, capture_output=True, text=True,
@@ -69,9 +73,10 @@ def mirror(tree: pathlib.Path) -> None:
     names = {name for name in listed.split("\0") if name and pathlib.Path(name).is_file()}
     for name in names:
         source, copy = pathlib.Path(name), tree / name
-        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+        text = source.read_bytes() + (level if name == "Cargo.toml" else b"")
+        if not copy.is_file() or copy.read_bytes() != text:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+            copy.write_bytes(text)
     for path in tree.rglob("*"):
         if path.is_file() and str(path.relative_to(tree)) not in names:
             path.unlink()
@@ -130,30 +135,25 @@ def judge(
     return "missed", ""
 
 
-def tests_of(group: str) -> list[Test]:
-    """The module's own tests, all unit tests, then the others."""
-    exhaustive = () if group == "dot" else ("--skip", "dot::")
-    others = [Test(*name.split()) for name in TESTS]
-    return [Test("lib", GROUPS[group][1]), Test("lib", *exhaustive), *others]
-
-
 def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[str, dict[str, str]]:
     """What became of each group's mutants, by name."""
     tree = directory / "tree"
+    optimized = all(group in OPTIMIZED for group in groups)
+    opt_level = 2 if optimized else 0
+    mirror(tree, opt_level)
+    others = TESTS_OF_OPTIMIZED if optimized else TESTS
+    build = lambda: mutants_planted.build(tree, cargo(others))
     mutants = [mutant for group in groups.values() for mutant in group]
-    unviable, alone = mutants_planted.plant(tree, mutants, CHECK)
-    found = mutants_planted.build(tree, BUILD)
+    unviable, alone = mutants_planted.plant(tree, mutants, cargo([]))
+    found = build()
     if found.errors:
         sys.exit(str(found.errors))
-    tests = {group: tests_of(group) for group in groups}
-    without: dict[str, float] = {}
-    for test in (test for group in tests.values() for test in group):
-        if str(test) not in without:
-            if test.run(tree, found.binaries, 0) != "passed":
-                sys.exit(f"fails without a mutant: {test}")
-            without[str(test)] = test.seconds
-            print(f"{test}: {test.seconds:.2f} s", flush=True)
-        test.seconds = without[str(test)]
+    rest = [Test("lib", "--skip", "dot::"), *(Test(*test.split()) for test in others)]
+    tests = {group: [Test("lib", GROUPS[group][1]), *rest] for group in groups}
+    for test in [*rest, *(own[0] for own in tests.values())]:
+        if test.run(tree, found.binaries, 0) != "passed":
+            sys.exit(f"fails without a mutant: {test}")
+        print(f"{test}: {test.seconds:.2f} s", flush=True)
     results: dict[str, dict[str, str]] = {group: {} for group in groups}
 
     def tell(group: str, mutant: Mutant, outcome: str, test: str) -> None:
@@ -173,13 +173,13 @@ def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[st
                 tell(group, mutant, "unviable", "")
         print(f"{group}: {time.monotonic() - started:.0f} s", flush=True)
     if alone:
-        mirror(tree)
+        mirror(tree, opt_level)
     for mutant in alone:
         group = next(name for name, members in groups.items() if mutant in members)
         path = tree / mutant.file
         text = path.read_text()
         path.write_text(mutants_planted.mutated(text, mutant, (0, len(text))))
-        single = mutants_planted.build(tree, BUILD)
+        single = build()
         if single.errors:
             tell(group, mutant, "unviable", "")
         else:
@@ -213,9 +213,8 @@ def main() -> int:
     os.environ.update(CARGO_TARGET_DIR=str(directory / "build"), CARGO_PROFILE_TEST_DEBUG="0")
     reasons = excused()
     failed = [f"no reason given: {mutant}" for mutant, reason in reasons.items() if not reason]
-    mirror(directory / "tree")
     files = {group: GROUPS[group][0] for group in groups}
-    members = mutants_planted.listed(directory / "tree", files)
+    members = mutants_planted.listed(pathlib.Path("."), files)
     kept = directory / "results.json"
     before = json.loads(kept.read_text()) if kept.exists() else {}
     if "--again" in sys.argv:
@@ -227,7 +226,14 @@ def main() -> int:
     else:
         before = {group: known for group, known in before.items() if group not in groups}
         again = members
-    found = examine(again, directory)
+    campaigns = [
+        {group: again[group] for group in groups if (group in OPTIMIZED) == optimized}
+        for optimized in (False, True)
+    ]
+    found = {}
+    for campaign in campaigns:
+        if any(campaign.values()):
+            found.update(examine(campaign, directory))
     for group, outcomes in found.items():
         names = [mutant.name for mutant in members[group]]
         everything = {**before.get(group, {}), **outcomes}

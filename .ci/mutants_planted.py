@@ -181,9 +181,6 @@ def plant(
     # With std, to read the variable; and what is bound to panic is for the tests to notice.
     lints = "#![allow(arithmetic_overflow, unconditional_panic)]\n"
     root.write_text(root.read_text().replace("#![no_std]\n", lints) + CHOOSER)
-    # It is built oftener than it is run.
-    with (tree / "Cargo.toml").open("a") as manifest:
-        manifest.write("\n[profile.test.package.smtp-checkpoint]\nopt-level = 0\n")
     alone = [mutant for mutant in mutants if not mutant.function or "impl " in mutant.returns]
     unviable: list[Mutant] = []
     constant: set[str] = set()

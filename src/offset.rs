@@ -308,6 +308,7 @@ mod tests {
         let offset = OctetOffset::new(6135);
         assert_eq!(format!("{offset:>6}"), "  6135");
         let text = OctetOffset::ZERO.reply_text();
+        assert_eq!(text.as_ref(), b"0 is the transaction offset");
         assert_eq!(format!("{text:>29}"), "  0 is the transaction offset");
         assert_eq!(
             format!("{text:?}"),

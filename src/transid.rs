@@ -378,6 +378,7 @@ mod tests {
         let id: TransId = "<a@b>".parse().unwrap();
         assert_eq!(format!("{id}"), "<a@b>");
         assert_eq!(format!("{id:?}"), "TransId(\"<a@b>\")");
+        assert_eq!(id.as_ref(), b"<a@b>");
         let error = TransId::parse(b"<secret^secret@\r\n>").unwrap_err();
         assert!(!format!("{error}{error:?}").contains("secret"));
     }
