@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Mutation testing of the modules that everything stands on.
 
-    mutants.py DIRECTORY [--again] [GROUP...]
+    mutants.py DIRECTORY [--own] [--again] [GROUP...]
 
-DIRECTORY keeps the tree with the mutants, its build and the results; --again tests only what no
-test noticed the last time. A mutant that no test notices must stand in `.ci/mutants-excused.txt`,
+DIRECTORY keeps the tree with the mutants, its build and the results. --own asks only the module's
+own unit tests; --again tests only what no test noticed the last time. A mutant that no test notices must stand in `.ci/mutants-excused.txt`,
 with the reason why it may live; one that stands there and is noticed fails too.
 """
 
@@ -142,15 +142,18 @@ def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[st
     opt_level = 2 if optimized else 0
     mirror(tree, opt_level)
     others = TESTS_OF_OPTIMIZED if optimized else TESTS
+    own = "--own" in sys.argv
+    others = [] if own else others
     build = lambda: mutants_planted.build(tree, cargo(others))
     mutants = [mutant for group in groups.values() for mutant in group]
     unviable, alone = mutants_planted.plant(tree, mutants, cargo([]))
     found = build()
     if found.errors:
         sys.exit(str(found.errors))
-    rest = [Test("lib", "--skip", "dot::"), *(Test(*test.split()) for test in others)]
+    rest = [] if own else [Test("lib", "--skip", "dot::")]
+    rest += [Test(*test.split()) for test in others]
     tests = {group: [Test("lib", GROUPS[group][1]), *rest] for group in groups}
-    for test in [*rest, *(own[0] for own in tests.values())]:
+    for test in [*rest, *(first for first, *_ in tests.values())]:
         if test.run(tree, found.binaries, 0) != "passed":
             sys.exit(f"fails without a mutant: {test}")
         print(f"{test}: {test.seconds:.2f} s", flush=True)
@@ -205,7 +208,7 @@ def excused() -> dict[str, str]:
 
 def main() -> int:
     directory = pathlib.Path(sys.argv[1]).resolve()
-    groups = [name for name in sys.argv[2:] if name != "--again"] or list(GROUPS)
+    groups = [name for name in sys.argv[2:] if not name.startswith("--")] or list(GROUPS)
     for group in groups:
         if group not in GROUPS:
             sys.exit(f"no group {group}: {' '.join(GROUPS)}")

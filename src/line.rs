@@ -403,10 +403,26 @@ mod tests {
         let mut input = Bytes::from_static(b"HEL");
         assert_eq!(reader.read(&mut input, 512), None);
         assert_eq!(reader.buffered(), 3);
-        assert!(!std::format!("{reader:?}").contains("HEL"));
+        let shown = std::format!("{reader:?}");
+        assert_eq!(shown, "LineReader { buffered: 3, skipping: No }");
         let mut input = Bytes::from_static(b"O a\r\n");
         assert!(reader.read(&mut input, 512).is_some());
         assert_eq!(reader.partial.capacity(), 0);
         assert!(!reader.is_mid_line());
+    }
+
+    #[test]
+    fn memory_doubles_when_it_is_full_and_not_before() {
+        let mut reader = LineReader::new();
+        for octets in 1..=512 {
+            assert_eq!(reader.read(&mut Bytes::from_static(b"x"), 514), None);
+            let capacity = match octets {
+                1..=64 => 64,
+                65..=128 => 128,
+                129..=256 => 256,
+                _ => 512,
+            };
+            assert_eq!(reader.partial.capacity(), capacity, "{octets}");
+        }
     }
 }

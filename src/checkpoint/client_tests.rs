@@ -118,6 +118,13 @@ fn only_transactions_that_can_be_sent_are_built() {
         .transid(long)
         .build();
     assert_eq!(built, Err(E::TransIdTooLong));
+    let longest = std::format!("<{}@b>", "a".repeat(75));
+    let longest = TransId::parse(longest.as_bytes()).unwrap();
+    let built = builder(b"MAIL FROM:<a@b>")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .transid(longest)
+        .build();
+    assert_eq!(built.unwrap().transid(), Some(longest));
     assert_eq!(
         transaction().envelope().mail_line(),
         b"MAIL FROM:<a@b> RET=FULL"
@@ -249,7 +256,9 @@ fn next_steps() {
         NextStep::StartOver
     );
     transaction.will_send(USED, scope(), Server::default());
+    assert!(!transaction.is_restart(), "nothing was sent");
     transaction.may_have_sent(Sent::Data);
+    assert!(transaction.is_restart());
     assert_eq!(transaction.next_step(1_100, &policy, &same), NextStep::Send);
     assert_eq!(
         transaction.next_step(1_101, &policy, &same),
