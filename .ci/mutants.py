@@ -24,7 +24,7 @@ EXCUSED = pathlib.Path(".ci/mutants-excused.txt")
 # Of address space, in octets, for each test: a mutant that loops must not eat the machine.
 MEMORY = 2 << 30
 # Of processor time, in seconds, beyond five times that of the test without a mutant.
-PATIENCE = 10
+PATIENCE = 3
 
 # Groups: name, files, and the unit tests that are asked first. Those of `dot` try every short
 # message, so they are optimized and stand alone.

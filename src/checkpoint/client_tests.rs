@@ -373,3 +373,96 @@ fn plain_smtp_changes_nothing_that_is_known_under_the_transid() {
         before
     );
 }
+
+#[test]
+fn every_command_and_every_stage_is_loaded_as_it_was_stored() {
+    let begin = || builder(b"MAIL FROM:<a@b>").recipient(rcpt(b"RCPT TO:<c@d>"));
+    for builder in [begin(), begin().bdat(), begin().burl("imap://h/m")] {
+        let mut transaction = builder.build().unwrap();
+        assert_eq!(
+            UnfinishedTransaction::decode(&transaction.encode()),
+            Ok(transaction.clone())
+        );
+        transaction.will_send(USED, ClientScope::default(), Server::default());
+        for sent in [Sent::Data, Sent::EndOfData] {
+            transaction.may_have_sent(sent);
+            assert_eq!(
+                UnfinishedTransaction::decode(&transaction.encode()),
+                Ok(transaction.clone())
+            );
+        }
+    }
+}
+
+#[test]
+fn what_could_not_have_been_stored_is_damage() {
+    let damaged = Err(crate::error::DecodeError::Damaged);
+    let mut nobody = transaction();
+    nobody.envelope = Envelope::new(b"MAIL FROM:<a@b>", standard::SENDER_OK.into()).unwrap();
+    assert_eq!(UnfinishedTransaction::decode(&nobody.encode()), damaged);
+    let mut unsaid = sent();
+    unsaid.used = None;
+    assert_eq!(UnfinishedTransaction::decode(&unsaid.encode()), damaged);
+    unsaid.sent = Sent::Nothing;
+    assert_eq!(UnfinishedTransaction::decode(&unsaid.encode()), Ok(unsaid));
+    let mut url = transaction();
+    url.url = b"imap://h/m".to_vec();
+    assert_eq!(UnfinishedTransaction::decode(&url.encode()), damaged);
+}
+
+#[test]
+fn the_last_attempt_that_counts_is_the_one_that_is_kept() {
+    let plain = Used {
+        transid: false,
+        ..USED
+    };
+    let server = |host: &[u8]| Server {
+        host: host.to_vec(),
+        address: Vec::new(),
+    };
+    let kept = |attempts: &[(Used, &[u8])]| {
+        let mut transaction = transaction();
+        for (used, host) in attempts {
+            transaction.will_send(*used, scope(), server(host));
+        }
+        (transaction.used(), transaction.last_server().cloned())
+    };
+    for (attempts, used, host) in [
+        (&[(plain, &b"1"[..])][..], plain, &b"1"[..]),
+        (&[(plain, b"1"), (plain, b"2")], plain, b"2"),
+        (&[(plain, b"1"), (USED, b"2")], USED, b"2"),
+        (&[(USED, b"1"), (USED, b"2")], USED, b"2"),
+        (&[(USED, b"1"), (plain, b"2")], USED, b"1"),
+    ] {
+        assert_eq!(kept(attempts), (Some(used), Some(server(host))));
+    }
+}
+
+/// Sent whole in plain SMTP, and then a crash: nothing is left to restart by, but by consent.
+#[cfg(feature = "session")]
+#[test]
+fn what_is_stored_before_plain_smtp_is_no_restart() {
+    let plain = Used {
+        transid: false,
+        ..USED
+    };
+    for (used, consent, restart) in [
+        (USED, false, true),
+        (USED, true, true),
+        (plain, false, false),
+        (plain, true, true),
+    ] {
+        let mut transaction = transaction();
+        transaction.will_send(USED, scope(), Server::default());
+        transaction.may_have_sent(Sent::Data);
+        if consent {
+            transaction.allow_doubling();
+        }
+        transaction.will_store(used, scope(), Server::default());
+        assert_eq!(transaction.is_restart(), restart, "{used:?} {consent}");
+        assert_eq!(transaction.used(), Some(if restart { USED } else { plain }));
+    }
+    let mut first = transaction();
+    first.will_store(plain, scope(), Server::default());
+    assert_eq!(first.used(), Some(plain));
+}

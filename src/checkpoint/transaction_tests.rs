@@ -325,3 +325,42 @@ fn what_is_cleared_is_as_new_and_of_its_kind() {
     assert_eq!(transaction.expected_replies(), 0, "still LMTP");
     assert_eq!(fresh().expected_replies(), 1);
 }
+
+#[test]
+fn another_mail_or_an_empty_record_is_no_restart() {
+    let other: &[u8] = b"MAIL FROM:<z@b.example> TRANSID=<1@c>";
+    let mut empty = fresh();
+    let _confirm = empty.data(Transfer::Data);
+    empty.confirm(Confirmation::Current);
+    assert_eq!(empty.end(OctetOffset::ZERO), EndOutcome::Decide);
+    let empty = *empty.snapshot().unwrap();
+    let partial = partial(Transfer::Data, 6);
+    for (mail, record, expected) in [
+        (MAIL, &partial, MailOutcome::Restart(6.into())),
+        (other, &partial, MailOutcome::Fresh),
+        (MAIL, &empty, MailOutcome::Fresh),
+        (MAIL, &empty.processing(1), {
+            MailOutcome::Restart(OctetOffset::ZERO)
+        }),
+        (other, &partial.processing(1), MailOutcome::SequenceError),
+    ] {
+        let mut transaction = Transaction::default();
+        transaction.begin(mail, Some(key())).unwrap();
+        let outcome = transaction.claim(
+            claimed(2, Some(record)),
+            Offered::default(),
+            Following::Nothing,
+            standard::OK.into(),
+        );
+        assert_eq!(outcome, expected, "{record:?}");
+    }
+}
+
+/// Nothing is discarded that the client has left to the server, not even by a decision anew.
+#[test]
+fn no_advice_on_what_the_server_owns() {
+    let mut transaction = restarted(&partial(Transfer::Data, 6).detach());
+    assert!(transaction.takes_back());
+    transaction.decide_anew();
+    assert_eq!(transaction.refuse(), None);
+}
