@@ -144,10 +144,11 @@ def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[st
     others = TESTS_OF_OPTIMIZED if optimized else TESTS
     own = "--own" in sys.argv
     others = [] if own else others
-    build = lambda: mutants_planted.build(tree, cargo(others))
+    build = lambda tests: mutants_planted.build(tree, cargo(tests))
     mutants = [mutant for group in groups.values() for mutant in group]
+    originals = {mutant.file: (tree / mutant.file).read_text() for mutant in mutants}
     unviable, alone = mutants_planted.plant(tree, mutants, cargo([]))
-    found = build()
+    found = build(others)
     if found.errors:
         sys.exit(str(found.errors))
     rest = [] if own else [Test("lib", "--skip", "dot::")]
@@ -175,18 +176,23 @@ def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[st
             if mutant in members:
                 tell(group, mutant, "unviable", "")
         print(f"{group}: {time.monotonic() - started:.0f} s", flush=True)
-    if alone:
-        mirror(tree, opt_level)
+    for name, text in originals.items() if alone else ():
+        (tree / name).write_text(text)
     for mutant in alone:
         group = next(name for name, members in groups.items() if mutant in members)
-        path = tree / mutant.file
-        text = path.read_text()
+        path, text = tree / mutant.file, originals[mutant.file]
         path.write_text(mutants_planted.mutated(text, mutant, (0, len(text))))
-        single = build()
-        if single.errors:
-            tell(group, mutant, "unviable", "")
-        else:
-            tell(group, mutant, *judge(tree, single.binaries, tests[group], 1))
+        outcome, test = "missed", ""
+        for some in ([], others):
+            if outcome != "missed":
+                break
+            single = build(some)
+            if single.errors:
+                outcome = "unviable"
+            else:
+                asked = [test for test in tests[group] if test.binary in single.binaries]
+                outcome, test = judge(tree, single.binaries, asked, 1)
+        tell(group, mutant, outcome, test)
         path.write_text(text)
     return results
 
