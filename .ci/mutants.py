@@ -4,8 +4,10 @@
     mutants.py DIRECTORY [--own] [--again] [GROUP...]
 
 DIRECTORY keeps the tree with the mutants, its build and the results. --own asks only the module's
-own unit tests; --again tests only what no test noticed the last time. A mutant that no test notices must stand in `.ci/mutants-excused.txt`,
-with the reason why it may live; one that stands there and is noticed fails too.
+own unit tests; --again tests only what no test noticed the last time.
+
+A mutant that no test notices must stand in `.ci/mutants-excused.txt`, with the reason why it may
+live; one that stands there and is noticed fails too.
 """
 
 import concurrent.futures
@@ -106,7 +108,7 @@ class Test:
             [binaries[self.binary], *self.arguments],
             cwd=tree, text=True, errors="replace", preexec_fn=bounds,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "MUTANT": str(number), "RUST_TEST_THREADS": "1", "RUST_BACKTRACE": "0"},
+            env={**os.environ, "MUTANT": str(number), "RUST_TEST_THREADS": "1"},
         )  # fmt: skip
         assert process.stdout
         for line in process.stdout:
@@ -219,7 +221,9 @@ def main() -> int:
         if group not in GROUPS:
             sys.exit(f"no group {group}: {' '.join(GROUPS)}")
     (directory / "tree").mkdir(parents=True, exist_ok=True)
-    os.environ.update(CARGO_TARGET_DIR=str(directory / "build"), CARGO_PROFILE_TEST_DEBUG="0")
+    os.environ.update(
+        CARGO_TARGET_DIR=str(directory / "build"), CARGO_PROFILE_TEST_DEBUG="0", RUST_BACKTRACE="0"
+    )
     reasons = excused()
     failed = [f"no reason given: {mutant}" for mutant, reason in reasons.items() if not reason]
     files = {group: GROUPS[group][0] for group in groups}
@@ -255,7 +259,8 @@ def main() -> int:
         missed = [name for name, outcome in outcomes.items() if outcome == "missed"]
         alive = [name for name in missed if name not in reasons]
         failed += [f"not noticed: {name}" for name in alive]
-        failed += [f"excused, but noticed: {n}" for n in outcomes if n in reasons and n not in missed]
+        noticed = [name for name in outcomes if name not in missed]
+        failed += [f"excused, but noticed: {name}" for name in noticed if name in reasons]
         numbers = [list(outcomes.values()).count(kind) for kind in kinds]
         row = [len(outcomes), *numbers, len(missed) - len(alive), len(alive)]
         summary.append(f"{group:>14}" + "".join(f"{number:14}" for number in row))

@@ -93,9 +93,9 @@ def body_of(text: str, function: tuple[int, int]) -> int:
 class Planted:
     """The text of one file, with its mutants."""
 
-    def __init__(self, text: str, mutants: list[Mutant], constant: set[str]):
+    def __init__(self, text: str, mutants: list[Mutant]):
+        # Text, and the mutant that it is or 0.
         self.chunks: list[tuple[str, int]] = []
-        self.constant = constant
         self.text = text
         functions: dict[tuple[int, int], list[Mutant]] = {}
         for mutant in mutants:
@@ -183,13 +183,12 @@ def plant(
     root.write_text(root.read_text().replace("#![no_std]\n", lints) + CHOOSER)
     alone = [mutant for mutant in mutants if not mutant.function or "impl " in mutant.returns]
     unviable: list[Mutant] = []
-    constant: set[str] = set()
     while True:
         apart = {mutant.number for mutant in alone + unviable}
         places = {}
         for name, text in texts.items():
             planted = [m for m in mutants if m.file == name and m.number not in apart]
-            places[name] = Planted(text, planted, constant).write(tree / name)
+            places[name] = Planted(text, planted).write(tree / name)
         errors = build(tree, check).errors
         if not errors:
             return unviable, alone
@@ -204,8 +203,9 @@ def plant(
             # A constant needs this function as it is.
             called = re.search(r"cannot call non-const .*`([\w:<>]+)`", message)
             if called and not numbers:
-                last_name = "::" + "::".join(called[1].split("::")[-2:])
-                alone += [m for m in mutants if f"::{m.function_name}".endswith(last_name) and m not in alone]
+                name = "::" + "::".join(called[1].split("::")[-2:])
+                ends = lambda mutant: f"::{mutant.function_name}".endswith(name)
+                alone += [m for m in mutants if ends(m) and m not in alone]
             unviable += [m for m in mutants if m.number in numbers and m not in unviable]
         print(f"{len(errors)} errors, {len(unviable)} do not compile", flush=True)
         if len(unviable) + len(alone) == before:
