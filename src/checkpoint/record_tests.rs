@@ -165,6 +165,15 @@ fn only_final_replies_as_many_as_are_owed_complete_a_record() {
 }
 
 #[test]
+fn verdicts_are_compared_by_what_they_say() {
+    let one = Verdict::from(yes());
+    assert_eq!(one, Verdict::for_each_recipient([yes()]));
+    assert_ne!(one, Verdict::from(no()));
+    assert_ne!(one, Verdict::for_each_recipient([yes(), yes()]));
+    assert_ne!(one, one.clone().with_dsn_issued());
+}
+
+#[test]
 fn a_decision_is_withdrawn_and_a_completion_stays() {
     let record = whole(false, MAIL, &[""]);
     assert!(!record.is_detached() && record.detach().is_detached());

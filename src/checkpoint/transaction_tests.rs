@@ -364,3 +364,23 @@ fn no_advice_on_what_the_server_owns() {
     transaction.decide_anew();
     assert_eq!(transaction.refuse(), None);
 }
+
+#[cfg(feature = "session")]
+#[test]
+fn a_mail_of_binary_content_is_told() {
+    let mut transaction = Transaction::default();
+    for (mail, binary) in [
+        (&b"MAIL FROM:<a@b> BODY=BINARYMIME"[..], true),
+        (b"MAIL FROM:<a@b> BODY=8BITMIME", false),
+        (b"MAIL FROM:<a@b> BODY=BINARYMIME", true),
+        (b"MAIL FROM:<a@b>", false),
+    ] {
+        transaction.begin(mail, None).unwrap();
+        assert_eq!(transaction.is_binary(), binary, "{mail:?}");
+        assert_eq!(transaction.envelope().mail_line(), mail);
+    }
+    assert_eq!(
+        transaction.begin(b"RCPT TO:<a@b>", None),
+        Err(NotAnEnvelopeLine)
+    );
+}
