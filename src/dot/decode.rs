@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes};
 
 use super::batch::{Batch, Piece};
 use super::faults::{FaultKind, Faults};
-use super::scan::scan;
+use super::scan::{CRLF_DOT, Job, Kernel, LAST, SMALL, dispatch, ends_line, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -137,7 +137,7 @@ impl DotDecoder {
         });
         *input = octets.get(read..).unwrap_or_default();
         match content {
-            Some(piece) => Decoded::Content(piece.of(octets)),
+            Some(piece) => Decoded::Content(Piece::octets(piece)),
             None if self.is_ended() => Decoded::End,
             None => Decoded::NeedInput,
         }
@@ -148,7 +148,7 @@ impl DotDecoder {
     pub fn decode_with(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
         let octets = *input;
         let read = self.run(octets, |piece| {
-            sink(piece.of(octets));
+            sink(piece.octets());
             ControlFlow::Continue(())
         });
         *input = octets.get(read..).unwrap_or_default();
@@ -253,9 +253,7 @@ impl DotDecoder {
                 (State::Dot, _) => State::Text,
                 (State::DotCr, LF) => State::Ended,
                 (State::DotCr, _) => {
-                    self.faults.record(FaultKind::BareCr, self.offset.into());
-                    self.offset = self.offset.saturating_add(1);
-                    self.state = State::Cr;
+                    self.give_back_cr();
                     return (read, true);
                 }
                 (State::LineStart | State::Text | State::Cr | State::Ended, _) => break,
@@ -270,109 +268,213 @@ impl DotDecoder {
 
     /// Decodes `wire`, until `emit` breaks or the data ends; returns octets read.
     #[inline(always)]
-    fn run(&mut self, wire: &[u8], mut emit: impl FnMut(Piece) -> ControlFlow<()>) -> usize {
-        let (begun, cr) = self.begin(wire);
+    fn run<'w>(&mut self, wire: &'w [u8], emit: impl FnMut(Piece<'w>) -> ControlFlow<()>) -> usize {
+        if wire.len() <= FEW {
+            return self.run_few(wire, emit);
+        }
+        let decoder = self;
+        dispatch(
+            Run {
+                decoder,
+                wire,
+                emit,
+            },
+            wire.len(),
+        )
+    }
+
+    /// [`run`](Self::run) octet by octet: less work than what it takes to look at blocks.
+    #[inline(always)]
+    fn run_few<'w>(
+        &mut self,
+        wire: &'w [u8],
+        mut emit: impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> usize {
+        let (mut start, mut next) = (0, 0);
+        while let Some(&octet) = wire.get(next) {
+            let at = next;
+            if self.state == State::Text {
+                // No octet from SPACE on means anything here.
+                let text = wire.get(at..).unwrap_or_default();
+                let plain = text.iter().take_while(|octet| **octet >= b' ').count();
+                if plain > 0 {
+                    self.offset = self.offset.saturating_add(plain as u64);
+                    next += plain;
+                    continue;
+                }
+            }
+            next += 1;
+            match (self.state, octet) {
+                (State::LineStart, b'.') => {
+                    let before = wire.get(start..at).filter(|before| !before.is_empty());
+                    if before.is_some_and(|before| emit(Piece::Input(before)).is_break()) {
+                        return at;
+                    }
+                    (self.state, start) = (State::Dot, at + 1);
+                    continue;
+                }
+                (State::Dot, CR) => {
+                    (self.state, start) = (State::DotCr, at + 1);
+                    continue;
+                }
+                (State::DotCr, LF) => {
+                    self.state = State::Ended;
+                    return at + 1;
+                }
+                (State::DotCr, _) => {
+                    self.give_back_cr();
+                    if emit(Piece::Static(b"\r")).is_break() {
+                        return at;
+                    }
+                }
+                (State::Ended, _) => return at,
+                _ => {}
+            }
+            let after_cr = self.state == State::Cr;
+            if after_cr != (octet == LF) || octet == 0 {
+                self.faults.note(after_cr, octet, self.offset);
+            }
+            self.offset = self.offset.saturating_add(1);
+            self.state = match octet {
+                CR => State::Cr,
+                LF if after_cr => {
+                    self.line_start = self.offset;
+                    State::LineStart
+                }
+                _ => State::Text,
+            };
+        }
+        if let Some(rest) = wire.get(start..).filter(|rest| !rest.is_empty()) {
+            let _ = emit(Piece::Input(rest));
+        }
+        wire.len()
+    }
+
+    /// A CR that was withheld turned out to be content, and bare.
+    fn give_back_cr(&mut self) {
+        self.faults.record(FaultKind::BareCr, self.offset.into());
+        self.offset = self.offset.saturating_add(1);
+        self.state = State::Cr;
+    }
+}
+
+/// The most octets that are looked at one by one.
+const FEW: usize = SMALL + 1;
+
+/// Decoding with the kernel that the machine has.
+struct Run<'d, 'w, E> {
+    decoder: &'d mut DotDecoder,
+    wire: &'w [u8],
+    emit: E,
+}
+
+impl<'w, E: FnMut(Piece<'w>) -> ControlFlow<()>> Job for Run<'_, 'w, E> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> usize {
+        let (decoder, wire, mut emit) = (self.decoder, self.wire, self.emit);
+        let (begun, cr) = match decoder.state {
+            State::Text | State::Cr => (0, false),
+            _ => decoder.begin(wire),
+        };
         if cr && emit(Piece::Static(b"\r")).is_break() {
             return begun;
         }
         let octets = wire.get(begun..).unwrap_or_default();
-        let Some(&first) = octets.first().filter(|_| !self.is_ended()) else {
+        let Some(&first) = octets.first().filter(|_| !decoder.is_ended()) else {
             return begun;
         };
 
-        let after_cr = self.state == State::Cr;
-        let mut faults = self.faults;
-        // Canonical offset of `octets[start]`; before `start` all is handed out.
-        let (mut offset, mut start) = (self.offset, 0);
-        if after_cr && first != LF {
-            faults.record(FaultKind::BareCr, offset.saturating_sub(1).into());
-        }
-        if first == LF && !after_cr {
-            faults.record(FaultKind::BareLf, offset.into());
-        }
-        if first == 0 {
-            faults.record(FaultKind::Nul, offset.into());
-        }
-
+        let after_cr = decoder.state == State::Cr;
+        let faults = &mut decoder.faults;
+        // Before `start` all is handed out; of that, `removed` dots are not content.
+        let (base, mut start, mut removed) = (decoder.offset, 0, 0);
         let mut stop = None;
-        let _ = scan::<true>(octets, |at| {
-            let (Some(&a), Some(&b)) = (octets.get(at), octets.get(at + 1)) else {
-                return ControlFlow::Continue(());
-            };
-            if a == LF && b == b'.' {
-                if !ends_line(octets, at, after_cr) {
-                    return ControlFlow::Continue(());
-                }
-                offset = offset.saturating_add((at + 1 - start) as u64);
-                let flow = emit(Piece::Input(begun + start..begun + at + 1));
-                if flow.is_break() {
-                    stop = Some((at + 1, State::LineStart));
+        let begins = after_cr || first == LF || first == 0;
+        let _ = scan::<K, true>(
+            kernel,
+            octets,
+            begins,
+            #[inline(always)]
+            |at, near| {
+                // The common case by itself: a dot that is removed, with content behind it.
+                let other = near ^ CRLF_DOT;
+                if other << 8 == 0 && other != u32::from(CR) << 24 {
+                    let Some(line) = octets.get(start..at + 1) else {
+                        return ControlFlow::Break(());
+                    };
+                    (start, removed) = (at + 2, removed + 1);
+                    let flow = emit(Piece::Input(line));
+                    if flow.is_break() {
+                        stop = Some((at + 2, State::Text));
+                    }
                     return flow;
                 }
-                start = at + 2;
-                stop = match (octets.get(at + 2), octets.get(at + 3)) {
-                    (None, _) => Some((at + 2, State::Dot)),
-                    (Some(&CR), None) => Some((at + 3, State::DotCr)),
-                    (Some(&CR), Some(&LF)) => Some((at + 4, State::Ended)),
+                if !is_dot_line(octets, at, after_cr) {
+                    let cr_before = match at.checked_sub(1) {
+                        Some(before) => octets.get(before) == Some(&CR),
+                        None => after_cr,
+                    };
+                    // The octet is never before `start`: that would be a removed dot.
+                    let here = base.saturating_add((at - removed) as u64);
+                    let octet = octets.get(at).copied().unwrap_or(b' ');
+                    faults.note(cr_before, octet, here);
+                    return ControlFlow::Continue(());
+                }
+                let line = octets.get(start..=at).unwrap_or_default();
+                if emit(Piece::Input(line)).is_break() {
+                    stop = Some((at + 1, State::LineStart));
+                    start = at + 1;
+                    return ControlFlow::Break(());
+                }
+                (start, removed) = (at + 2, removed + 1);
+                stop = match octets.get(start..) {
+                    Some([CR, LF, ..]) => Some((at + 4, State::Ended)),
+                    Some([CR]) => Some((at + 3, State::DotCr)),
+                    Some([]) => Some((at + 2, State::Dot)),
                     _ => return ControlFlow::Continue(()),
                 };
-                return ControlFlow::Break(());
-            }
-            // The second of the pair is never before `start`, the first may be: a removed dot.
-            let second = offset.saturating_add((at + 1 - start) as u64);
-            note_pair(&mut faults, a, b, second);
-            ControlFlow::Continue(())
-        });
-        self.faults = faults;
+                ControlFlow::Break(())
+            },
+        );
+        let offset = base.saturating_add((start - removed) as u64);
         if let Some((read, state)) = stop {
-            (self.state, self.offset, self.line_start) = (state, offset, offset);
+            (decoder.state, decoder.offset, decoder.line_start) = (state, offset, offset);
             return begun + read;
         }
 
         if start > 0 {
-            self.line_start = offset;
+            decoder.line_start = offset;
         }
-        self.offset = offset.saturating_add((octets.len() - start) as u64);
-        let lines = lines_len(octets, start, after_cr);
+        decoder.offset = offset.saturating_add((octets.len() - start) as u64);
+        let lines = lines_len(kernel, octets, start, after_cr);
         if let Some(lines) = lines {
-            self.line_start = offset.saturating_add(lines as u64);
+            decoder.line_start = offset.saturating_add(lines as u64);
         }
-        self.state = match octets.last() {
+        decoder.state = match octets.last() {
             Some(&CR) => State::Cr,
             _ if lines == Some(octets.len() - start) => State::LineStart,
             _ => State::Text,
         };
-        let _ = emit(Piece::Input(begun + start..wire.len()));
+        let _ = emit(Piece::Input(octets.get(start..).unwrap_or_default()));
         wire.len()
     }
 }
 
-/// Records the faults of two neighbours, of which the second has this canonical offset.
-#[cold]
-#[inline(never)]
-fn note_pair(faults: &mut Faults, a: u8, b: u8, second: u64) {
-    if a == CR && b != LF {
-        faults.record(FaultKind::BareCr, second.saturating_sub(1).into());
-    }
-    if a != CR && b == LF {
-        faults.record(FaultKind::BareLf, second.into());
-    }
-    if b == 0 {
-        faults.record(FaultKind::Nul, second.into());
-    }
-}
-
-/// Whether the LF at `at` ends a line; `after_cr` tells of what came before `octets`.
-#[inline(always)]
-fn ends_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
-    match at.checked_sub(1) {
-        Some(before) => octets.get(before) == Some(&CR),
-        None => after_cr,
-    }
-}
-
 /// Octets from `start` to right after the last CRLF; `None` without one.
-fn lines_len(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
+#[inline(always)]
+fn lines_len<K: Kernel>(kernel: K, octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
+    // Within the last lines there mostly is one, and then no more has to be looked at.
+    let at = octets.last_chunk().and_then(|last| kernel.last_lf(last));
+    match at.map(|at| octets.len() - LAST + at) {
+        Some(at) if at >= start && ends_line(octets, at, after_cr) => Some(at + 1 - start),
+        _ => lines_len_of(octets, start, after_cr),
+    }
+}
+
+#[inline(never)]
+fn lines_len_of(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
     let mut tail = octets.get(start..)?;
     loop {
         let at = memchr::memrchr(LF, tail)?;
@@ -386,6 +488,7 @@ fn lines_len(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::naive::{self, Meaning};
+    use super::super::scan::Portable;
     use super::*;
     use proptest::prelude::*;
     use std::string::String;
@@ -400,7 +503,7 @@ mod tests {
                 Some(naive::decode(&wire[..*at]))
             })
             .collect();
-        for form in [by_step, by_sink, by_batch] {
+        for form in [by_step, by_sink, by_blocks, by_batch] {
             let (mut decoder, mut content, mut read) = (DotDecoder::new(), Vec::new(), 0);
             for (input, meaning) in inputs.iter().zip(&meanings) {
                 read += form(&mut decoder, input, &mut content);
@@ -447,6 +550,20 @@ mod tests {
         assert_ne!(status, DecodeStatus::BatchFull);
         assert_eq!(status == DecodeStatus::End, decoder.is_ended());
         whole - input.len()
+    }
+
+    /// As long inputs are decoded, however short this one is.
+    fn by_blocks(decoder: &mut DotDecoder, wire: &[u8], content: &mut Vec<u8>) -> usize {
+        let emit = |piece: Piece<'_>| {
+            content.extend(piece.octets());
+            ControlFlow::Continue(())
+        };
+        let run = Run {
+            decoder,
+            wire,
+            emit,
+        };
+        run.run(Portable)
     }
 
     fn by_batch(decoder: &mut DotDecoder, input: &[u8], content: &mut Vec<u8>) -> usize {
@@ -520,9 +637,9 @@ mod tests {
         let quiet = [b'x'; 300];
         naive::all_strings(3, |middle| {
             for before in [
-                0, 1, 29, 30, 31, 32, 33, 61, 64, 125, 126, 127, 128, 129, 130, 254,
+                0, 1, 29, 30, 31, 32, 33, 61, 64, 124, 125, 126, 127, 128, 129, 130, 254,
             ] {
-                for after in [0, 1, 2, 31, 127, 128, 129] {
+                for after in [0, 1, 2, 31, 63, 126, 127, 128, 129, 131, 140] {
                     let wire = [&quiet[..before], b"\r\n", middle, &quiet[..after]].concat();
                     check(&[&wire]);
                 }

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, Piece};
 use super::faults::{Fault, FaultKind, FaultPolicy, Octets};
-use super::scan::scan;
+use super::scan::{CRLF_DOT, Job, Kernel, dispatch, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -152,7 +152,7 @@ impl DotEncoder {
         let octets = *content;
         out.reserve(octets.len().min(max_out));
         let (taken, result) = self.run_bounded(octets, max_out, |piece| {
-            out.extend_from_slice(piece.of(octets))
+            out.extend_from_slice(piece.octets())
         });
         *content = octets.get(taken..).unwrap_or_default();
         result.map(|()| status(content))
@@ -170,7 +170,7 @@ impl DotEncoder {
         mut sink: impl FnMut(&[u8]),
     ) -> Result<(), EncodeError> {
         let octets = *content;
-        let (taken, result) = self.run(octets, |piece| sink(piece.of(octets)));
+        let (taken, result) = self.run(octets, |piece| sink(piece.octets()));
         *content = octets.get(taken..).unwrap_or_default();
         result
     }
@@ -267,11 +267,11 @@ impl DotEncoder {
 
     /// Encodes what fits in `max_out`; returns octets taken.
     #[inline(always)]
-    fn run_bounded(
+    fn run_bounded<'c>(
         &mut self,
-        content: &[u8],
+        content: &'c [u8],
         max_out: usize,
-        mut emit: impl FnMut(Piece),
+        mut emit: impl FnMut(Piece<'c>),
     ) -> (usize, Result<(), EncodeError>) {
         let (mut taken, mut room) = (0, max_out);
         loop {
@@ -286,13 +286,9 @@ impl DotEncoder {
             let most = ((room - 2) / 4 * 3).max(1);
             let rest = content.get(taken..).unwrap_or_default();
             let part = rest.get(..most).unwrap_or(rest);
-            let (base, mut put) = (taken, 0);
+            let mut put = 0;
             let (read, result) = self.run(part, |piece| {
-                let piece = match piece {
-                    Piece::Input(range) => Piece::Input(range.start + base..range.end + base),
-                    octets => octets,
-                };
-                put += piece.of(content).len();
+                put += piece.octets().len();
                 emit(piece);
             });
             taken += read;
@@ -305,72 +301,25 @@ impl DotEncoder {
 
     /// Encodes all of `content`; returns octets taken.
     #[inline(always)]
-    fn run(
+    fn run<'c>(
         &mut self,
-        content: &[u8],
-        mut emit: impl FnMut(Piece),
+        content: &'c [u8],
+        emit: impl FnMut(Piece<'c>),
     ) -> (usize, Result<(), EncodeError>) {
-        if let State::Closed(error) = self.state {
-            return (0, Err(error));
-        }
-        let (Some(&first), Some(&last)) = (content.first(), content.last()) else {
-            return (0, Ok(()));
-        };
-        if let Err(error) = self.begin(first, &mut emit) {
-            return (0, Err(error));
-        }
-
-        let after_cr = self.state == State::Cr;
-        let (base, policy) = (self.offset, self.policy);
-        let mut start = 0;
-        let mut refused = None;
-        let _ = scan::<true>(content, |at| {
-            let (Some(&a), Some(&b)) = (content.get(at), content.get(at + 1)) else {
-                return ControlFlow::Continue(());
-            };
-            if a == LF && b == b'.' {
-                let before = at.checked_sub(1).map(|before| content.get(before));
-                if before.map_or(after_cr, |before| before == Some(&CR)) {
-                    emit(Piece::Input(start..at + 1));
-                    emit(Piece::Static(b"."));
-                    start = at + 1;
-                }
-                return ControlFlow::Continue(());
-            }
-            let refuses = |kind| policy.get(kind) == Octets::Refuse;
-            refused = if a == CR && b != LF && refuses(FaultKind::BareCr) {
-                Some((FaultKind::BareCr, at))
-            } else if a != CR && b == LF && refuses(FaultKind::BareLf) {
-                Some((FaultKind::BareLf, at + 1))
-            } else if b == 0 && refuses(FaultKind::Nul) {
-                Some((FaultKind::Nul, at + 1))
-            } else {
-                return ControlFlow::Continue(());
-            };
-            ControlFlow::Break(())
-        });
-
-        // A CR at the end is held.
-        let held = usize::from(last == CR);
-        let end = refused.map_or(content.len() - held, |(_, at)| at);
-        if start < end {
-            emit(Piece::Input(start..end));
-        }
-        self.offset = base.saturating_add(end as u64);
-        if let Some((kind, _)) = refused {
-            return (end, self.judge(kind, self.offset));
-        }
-        self.state = match content {
-            [.., CR] => State::Cr,
-            [.., CR, LF] => State::LineStart,
-            [LF] if after_cr => State::LineStart,
-            _ => State::Text,
-        };
-        (content.len(), Ok(()))
+        let encoder = self;
+        let octets = content.len();
+        dispatch(
+            Run {
+                encoder,
+                content,
+                emit,
+            },
+            octets,
+        )
     }
 
     /// What stands before the first octet of a content: a held CR, or a dot to double.
-    fn begin(&mut self, first: u8, mut emit: impl FnMut(Piece)) -> Result<(), EncodeError> {
+    fn begin<'c>(&mut self, first: u8, mut emit: impl FnMut(Piece<'c>)) -> Result<(), EncodeError> {
         match (self.state, first) {
             (State::Cr, _) => {
                 if first != LF {
@@ -387,6 +336,83 @@ impl DotEncoder {
             self.judge(FaultKind::Nul, self.offset)?;
         }
         Ok(())
+    }
+}
+
+/// Encoding with the kernel that the machine has.
+struct Run<'e, 'c, E> {
+    encoder: &'e mut DotEncoder,
+    content: &'c [u8],
+    emit: E,
+}
+
+impl<'c, E: FnMut(Piece<'c>)> Job for Run<'_, 'c, E> {
+    type Output = (usize, Result<(), EncodeError>);
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let (encoder, content, mut emit) = (self.encoder, self.content, self.emit);
+        if let State::Closed(error) = encoder.state {
+            return (0, Err(error));
+        }
+        let (Some(&first), Some(&last)) = (content.first(), content.last()) else {
+            return (0, Ok(()));
+        };
+        if let Err(error) = encoder.begin(first, &mut emit) {
+            return (0, Err(error));
+        }
+
+        let after_cr = encoder.state == State::Cr;
+        let (base, policy) = (encoder.offset, encoder.policy);
+        let mut start = 0;
+        let mut refused = None;
+        // What was wrong with the first octet is dealt with; it may still be an LF before a dot.
+        let begins = after_cr && content.starts_with(b"\n.");
+        let _ = scan::<K, true>(
+            kernel,
+            content,
+            begins,
+            #[inline(always)]
+            |at, near| {
+                if near & 0x00ff_ffff == CRLF_DOT || is_dot_line(content, at, after_cr) {
+                    emit(Piece::Input(content.get(start..=at).unwrap_or_default()));
+                    emit(Piece::Static(b"."));
+                    start = at + 1;
+                    return ControlFlow::Continue(());
+                }
+                let cr_before = at > 0 && content.get(at - 1) == Some(&CR);
+                let octet = content.get(at);
+                let refuses = |kind| policy.get(kind) == Octets::Refuse;
+                refused = if cr_before && octet != Some(&LF) && refuses(FaultKind::BareCr) {
+                    Some((FaultKind::BareCr, at - 1))
+                } else if !cr_before && octet == Some(&LF) && refuses(FaultKind::BareLf) {
+                    Some((FaultKind::BareLf, at))
+                } else if octet == Some(&0) && refuses(FaultKind::Nul) {
+                    Some((FaultKind::Nul, at))
+                } else {
+                    return ControlFlow::Continue(());
+                };
+                ControlFlow::Break(())
+            },
+        );
+
+        // A CR at the end is held.
+        let held = usize::from(last == CR);
+        let end = refused.map_or(content.len() - held, |(_, at)| at);
+        if start < end {
+            emit(Piece::Input(content.get(start..end).unwrap_or_default()));
+        }
+        encoder.offset = base.saturating_add(end as u64);
+        if let Some((kind, _)) = refused {
+            return (end, encoder.judge(kind, encoder.offset));
+        }
+        encoder.state = match content {
+            [.., CR] => State::Cr,
+            [.., CR, LF] => State::LineStart,
+            [LF] if after_cr => State::LineStart,
+            _ => State::Text,
+        };
+        (content.len(), Ok(()))
     }
 }
 
