@@ -198,9 +198,14 @@ impl Envelope {
     /// All RCPTs, refused ones too, in the order of the commands.
     #[must_use]
     pub fn recipients(&self) -> Recipients<'_> {
+        self.recipients_from(0)
+    }
+
+    /// The RCPTs from this index on.
+    pub(crate) fn recipients_from(&self, next: usize) -> Recipients<'_> {
         Recipients {
             envelope: self,
-            next: 0,
+            next,
         }
     }
 

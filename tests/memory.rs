@@ -1,187 +1,15 @@
 //! How much memory a session takes when a peer or a caller makes it as hard as it can.
-//!
-//! One test at a time: all share one counter.
-
 #![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+mod gauge;
 
 use bytes::Bytes;
-use smtp_checkpoint::checkpoint::{Claim, Generation};
+use gauge::client::Client;
+use gauge::server::Server;
+use gauge::{Gauge, KIB};
+use smtp_checkpoint::checkpoint::Outcome;
 use smtp_checkpoint::limits::Limits;
-use smtp_checkpoint::reply::standard;
-use smtp_checkpoint::server::{
-    DataAnswer, EndOfDataAnswer, Event, MailAnswer, Peer, ServerConfig, ServerSession,
-};
-use smtp_checkpoint::time::Timestamp;
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is left to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Measures from here on.
-struct Gauge {
-    start: usize,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Gauge {
-    fn new() -> Self {
-        let alone = ONE_AT_A_TIME
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let start = HELD.load(Ordering::Relaxed);
-        PEAK.store(start, Ordering::Relaxed);
-        Self {
-            start,
-            _alone: alone,
-        }
-    }
-
-    /// The most that was held since the last call, above the start.
-    fn peak(&self) -> usize {
-        let held = HELD.load(Ordering::Relaxed);
-        PEAK.swap(held, Ordering::Relaxed)
-            .saturating_sub(self.start)
-    }
-}
-
-const NOW: Timestamp = Timestamp::ORIGIN;
-const KIB: usize = 1024;
-
-/// A server that says yes to everything and forgets the content.
-struct Server {
-    session: ServerSession,
-    taken: u64,
-    accepted: usize,
-    replies: [u64; 6],
-    take_output: bool,
-}
-
-impl Server {
-    fn new() -> Self {
-        let config = ServerConfig::builder("mx.example.net")
-            .limits(Limits {
-                message_size: None,
-                ..Limits::default()
-            })
-            .data_rate(None)
-            .build()
-            .unwrap();
-        Self {
-            session: ServerSession::new(Arc::new(config), Peer::at(b"192.0.2.7"), NOW),
-            taken: 0,
-            accepted: 0,
-            replies: [0; 6],
-            take_output: true,
-        }
-    }
-
-    fn feed(&mut self, mut input: Bytes) {
-        loop {
-            self.session.handle_input(NOW, &mut input);
-            let mut moved = false;
-            while let Some(event) = self.session.poll_event() {
-                moved = true;
-                self.event(event);
-            }
-            if self.take_output
-                && let Some(octets) = self.session.take_output()
-            {
-                moved = true;
-                for line in octets.split(|octet| *octet == b'\n') {
-                    if let Some(digit @ b'0'..=b'5') = line.first()
-                        && line.get(3) == Some(&b' ')
-                    {
-                        self.replies[usize::from(digit - b'0')] += 1;
-                    }
-                }
-                self.session.transmitted(NOW, octets.len()).unwrap();
-            }
-            if !moved && (input.is_empty() || !self.session.wants_input()) {
-                return;
-            }
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        let session = &mut self.session;
-        match event {
-            Event::Mail(question) => {
-                let claim = match question.key() {
-                    Some(_) => Claim::Claimed {
-                        generation: Generation(1),
-                        found: None,
-                    },
-                    None => Claim::Unrecorded,
-                };
-                session
-                    .answer_mail(NOW, question, MailAnswer::accept(claim))
-                    .unwrap();
-            }
-            Event::Rcpt(question) => {
-                self.accepted += 1;
-                session
-                    .answer_rcpt(NOW, question, standard::RECIPIENT_OK)
-                    .unwrap();
-            }
-            Event::Data(question) => {
-                session
-                    .answer_data(NOW, question, DataAnswer::Proceed)
-                    .unwrap();
-            }
-            Event::Content => {
-                let mut content = Vec::new();
-                let range = session.poll_content(&mut content).unwrap();
-                assert_eq!(range.start.get(), self.taken);
-                self.taken = range.end.get();
-            }
-            Event::EndOfData(question) => {
-                assert_eq!(question.size().get(), self.taken);
-                let decided = EndOfDataAnswer::Decided(standard::OK.into());
-                session.answer_end_of_data(NOW, question, decided).unwrap();
-                self.accepted = 0;
-                self.taken = 0;
-            }
-            _ => {}
-        }
-    }
-
-    fn say(&mut self, text: &'static str) {
-        self.feed(Bytes::from_static(text.as_bytes()));
-    }
-}
-
-fn hello(server: &mut Server) {
-    server.say("EHLO c.example\r\n");
-    server.replies = [0; 6];
-}
 
 fn piece(octet: u8) -> Bytes {
     Bytes::from(vec![octet; 64 * KIB])
@@ -192,9 +20,8 @@ fn a_command_line_of_a_gibibyte() {
     let gauge = Gauge::new();
     let pieces = piece(b'x');
     let mut server = Server::new();
-    hello(&mut server);
     gauge.peak();
-    let before = HELD.load(Ordering::Relaxed) - gauge.start;
+    let before = gauge.held();
     for _ in 0..16 * KIB {
         server.feed(pieces.clone());
     }
@@ -215,7 +42,6 @@ fn a_message_of_a_gibibyte() {
     lines.extend(b"\r\n");
     let (pieces, canonical) = (Bytes::from(lines), 64 * KIB as u64 - 32);
     let mut server = Server::new();
-    hello(&mut server);
     server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
     let mut peaks = Vec::new();
     for round in 0..4 {
@@ -232,18 +58,50 @@ fn a_message_of_a_gibibyte() {
     assert_eq!(server.replies, [0, 0, 3, 1, 0, 0]);
 }
 
+/// A line of content goes on for ever: it is handed over as it comes.
 #[test]
-fn a_refused_chunk_of_a_gibibyte() {
+fn a_line_of_content_of_a_gibibyte() {
     let gauge = Gauge::new();
-    let pieces = piece(b'\n');
+    let pieces = piece(b'x');
     let mut server = Server::new();
-    hello(&mut server);
+    server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
+    gauge.peak();
+    for _ in 0..16 * KIB {
+        server.feed(pieces.clone());
+    }
+    assert!(gauge.peak() < 256 * KIB);
+    assert_eq!(server.taken, 1 << 30);
+    server.say("\r\n.\r\n");
+    assert_eq!(server.replies, [0, 0, 3, 1, 0, 0]);
+}
+
+#[test]
+fn a_chunk_of_a_gibibyte() {
+    let gauge = Gauge::new();
+    let pieces = piece(b'x');
+    let mut server = Server::new();
+    server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\nRCPT TO:<b@x.example>\r\n");
     server.say("BDAT 1073741824 LAST\r\n");
     gauge.peak();
     for _ in 0..16 * KIB {
         server.feed(pieces.clone());
     }
-    assert!(gauge.peak() < 128 * KIB);
+    assert!(gauge.peak() < 256 * KIB);
+    assert_eq!(server.replies, [0, 0, 3, 0, 0, 0]);
+}
+
+#[test]
+fn a_refused_chunk_of_a_gibibyte() {
+    let gauge = Gauge::new();
+    let pieces = piece(b'\n');
+    let mut server = Server::new();
+    server.say("BDAT 1073741824 LAST\r\n");
+    gauge.peak();
+    for _ in 0..16 * KIB {
+        server.feed(pieces.clone());
+    }
+    let peak = gauge.peak();
+    assert!(peak < 128 * KIB, "{peak}");
     server.say("NOOP\r\n");
     assert_eq!(server.replies, [0, 0, 1, 0, 0, 1]);
 }
@@ -252,7 +110,6 @@ fn a_refused_chunk_of_a_gibibyte() {
 fn a_million_chunks_of_one_octet() {
     let gauge = Gauge::new();
     let mut server = Server::new();
-    hello(&mut server);
     server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\nRCPT TO:<b@x.example>\r\n");
     let thousand = Bytes::from(b"BDAT 1\r\nx".repeat(1000));
     gauge.peak();
@@ -274,7 +131,6 @@ fn a_million_chunks_of_one_octet() {
 fn ten_thousand_recipients() {
     let gauge = Gauge::new();
     let mut server = Server::new();
-    hello(&mut server);
     server.say("MAIL FROM:<a@c.example>\r\n");
     let mut group = String::new();
     for number in 0..10_000 {
@@ -282,14 +138,50 @@ fn ten_thousand_recipients() {
     }
     let group = Bytes::from(group);
     gauge.peak();
-    let before = HELD.load(Ordering::Relaxed);
+    let before = gauge.held();
     server.feed(group.clone());
     assert_eq!(server.accepted, 1000);
     assert_eq!(server.replies, [0, 0, 1 + 1000, 0, 9000, 0]);
-    let taken = HELD.load(Ordering::Relaxed).saturating_sub(before);
+    let taken = gauge.held() - before;
     assert!(taken < 512 * KIB, "{taken} for the envelope");
     server.say("DATA\r\n.\r\nQUIT\r\n");
     assert_eq!(server.replies, [0, 0, 1 + 1000 + 2, 1, 9000, 0]);
+}
+
+/// All of them accepted, by a server that allows so many, and again after an interruption.
+#[test]
+fn ten_thousand_recipients_accepted() {
+    let gauge = Gauge::new();
+    let limits = || Limits {
+        recipients: 10_000,
+        ..Limits::default()
+    };
+    let mut group = String::new();
+    for number in 0..10_000 {
+        group += &format!("RCPT TO:<recipient{number}@x.example>\r\n");
+    }
+    let group = Bytes::from(group);
+    let octets = group.len();
+    let mut server = Server::with(limits());
+    let before = gauge.held();
+    gauge.peak();
+    server.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\n");
+    server.feed(group.clone());
+    assert_eq!(server.accepted, 10_000);
+    let (held, peak) = (gauge.held() - before, gauge.peak() - before);
+    assert!(held < 8 * octets, "{held} for {octets} octets of commands");
+    assert!(peak < 16 * octets, "{peak} for {octets} octets of commands");
+
+    server.say("DATA\r\nline\r\n");
+    server.session.handle_eof(gauge::server::NOW);
+    server.feed(Bytes::new());
+    let record = server.interrupted.take().expect("a record");
+    let mut again = Server::with(limits());
+    again.found = Some(record);
+    again.say("MAIL FROM:<a@c.example> TRANSID=<1@c>\r\n");
+    again.feed(group);
+    again.say("DATA\r\n.\r\n");
+    assert_eq!(again.replies, [0, 0, 10_000 + 1, 2, 0, 0]);
 }
 
 /// Nobody takes the output: no more commands are read, and what is written has a bound (SM-02).
@@ -297,12 +189,13 @@ fn ten_thousand_recipients() {
 fn a_mebibyte_of_commands_whose_output_nobody_takes() {
     let gauge = Gauge::new();
     let mut server = Server::new();
-    hello(&mut server);
     server.say("MAIL FROM:<a@c.example>\r\nRCPT TO:<b@x.example>\r\n");
     server.take_output = false;
     let commands = Bytes::from(b"BDAT 0\r\n".repeat(128 * KIB));
+    let before = gauge.held();
     gauge.peak();
     server.feed(commands);
+    assert!(gauge.peak() - before < 256 * KIB);
     assert!(!server.session.wants_input());
     let waiting = server.session.output().len();
     assert!((64 * KIB..66 * KIB).contains(&waiting), "{waiting}");
@@ -325,6 +218,63 @@ fn an_idle_session_is_small() {
         }
     }
     assert!(gauge.peak() < 32 * KIB);
-    let held = HELD.load(Ordering::Relaxed) - gauge.start;
+    let held = gauge.held();
     assert!(held < 8 * KIB, "{held}");
+}
+
+fn lines() -> Bytes {
+    let line = [&b".a line that begins with a dot"[..], &[b'x'; 32], b"\r\n"].concat();
+    Bytes::from(line.repeat(1024))
+}
+
+#[test]
+fn a_client_sends_a_gibibyte() {
+    let gauge = Gauge::new();
+    let times = (1 << 30) / lines().len() as u64;
+    let mut client = Client::new(1, lines(), times);
+    client.begin();
+    client.say(b"250 OK\r\n");
+    gauge.peak();
+    client.say(b"354 Go ahead\r\n");
+    assert!(gauge.peak() < 512 * KIB);
+    let sent = times * lines().len() as u64;
+    // Each line has a dot more.
+    let overhead = client.written - sent;
+    assert!((1 << 24..1 << 25).contains(&overhead), "{overhead}");
+    client.say(b"250 OK\r\n");
+    assert!(matches!(client.outcome, Some(Outcome::Delivered { .. })));
+}
+
+/// A reply without end: a line that is skipped, or lines that are refused.
+#[test]
+fn a_reply_of_a_gibibyte() {
+    for piece in [piece(b'2'), Bytes::from(b"250-x\r\n".repeat(8 * KIB))] {
+        let gauge = Gauge::new();
+        let mut client = Client::new(1, lines(), 1);
+        client.begin();
+        let before = gauge.held();
+        gauge.peak();
+        for _ in 0..16 * KIB {
+            client.feed(piece.clone());
+        }
+        let peak = gauge.peak() - before;
+        assert!(peak < 256 * KIB, "{peak}");
+    }
+}
+
+#[test]
+fn a_client_with_ten_thousand_recipients() {
+    let gauge = Gauge::new();
+    let mut client = Client::new(10_000, lines(), 1);
+    let before = gauge.held();
+    gauge.peak();
+    client.begin();
+    let octets = usize::try_from(client.written).unwrap();
+    let replies = Bytes::from(b"250 2.1.5 Recipient OK\r\n".repeat(10_000));
+    client.feed(replies);
+    let peak = gauge.peak() - before;
+    assert!(peak < 16 * octets, "{peak} for {octets} octets of commands");
+    client.say(b"354 Go ahead\r\n");
+    client.say(b"250 OK\r\n");
+    assert!(matches!(client.outcome, Some(Outcome::Delivered { .. })));
 }

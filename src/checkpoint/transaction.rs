@@ -55,7 +55,7 @@ use super::record::{
 };
 use crate::command::Command;
 use crate::dot::Faults;
-use crate::envelope::{Envelope, NotAnEnvelopeLine};
+use crate::envelope::{Envelope, NotAnEnvelopeLine, Recipient};
 use crate::line::Following;
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
@@ -422,22 +422,22 @@ impl Transaction {
         let Ok(Command::Rcpt(repeated)) = Command::parse(rcpt) else {
             return Err(NotAnEnvelopeLine);
         };
-        let mut stored = self
-            .envelope
-            .recipients()
-            .filter(|stored| stored.rcpt().same_recipient(&repeated));
-        let cursor = self.cursor;
-        let Some(first) = stored.next() else {
-            return Ok(RcptOutcome::Unknown);
+        // Behind those that were repeated first: in order, all of them together are looked at
+        // once.
+        let same = |stored: &Recipient<'_>| stored.rcpt().same_recipient(&repeated);
+        let next = self.envelope.recipients_from(self.cursor).find(same);
+        let Some(next) = next else {
+            let is_known = self.envelope.recipients().any(|stored| same(&stored));
+            return Ok(if is_known {
+                RcptOutcome::OutOfOrder
+            } else {
+                RcptOutcome::Unknown
+            });
         };
-        let next = core::iter::once(first)
-            .chain(stored)
-            .find(|stored| stored.index() >= cursor);
-        let Some((index, Some(reply))) = next.map(|next| (next.index(), next.reply().cloned()))
-        else {
+        let Some(reply) = next.reply().cloned() else {
             return Ok(RcptOutcome::OutOfOrder);
         };
-        self.cursor = index + 1;
+        self.cursor = next.index() + 1;
         Ok(RcptOutcome::Repeat(reply))
     }
 
