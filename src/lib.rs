@@ -53,6 +53,7 @@ extern crate alloc;
 extern crate std;
 
 // Layer 0
+mod class;
 mod encoding;
 pub mod error;
 pub mod limits;
@@ -60,6 +61,7 @@ pub mod protocol;
 mod syntax;
 mod text;
 pub mod time;
+mod word;
 // Layer 1
 pub mod command;
 pub mod ehlo;

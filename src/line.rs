@@ -247,6 +247,19 @@ pub(crate) fn end_of_line(input: &[u8], cr_before: bool) -> Option<usize> {
         .map(|lf| lf + 1)
 }
 
+/// The first line of `input` without its CRLF, and what follows it; `None` where it has no end.
+pub(crate) fn split_line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), LineError>> {
+    // The first octet that no line may hold mostly is the CR at its end.
+    let at = memchr3(b'\r', b'\n', 0, input)?;
+    let (line, behind) = input.split_at_checked(at)?;
+    if let [b'\r', b'\n', rest @ ..] = behind {
+        return Some(Ok((line, rest)));
+    }
+    let (line, rest) = input.split_at_checked(end_of_line(input, false)?)?;
+    let line = line.get(..line.len().checked_sub(2)?)?;
+    Some(check_line(line).map(|()| (line, rest)))
+}
+
 /// Checks that `line`, without its CRLF, holds none of the octets that no line may hold.
 pub(crate) fn check_line(line: &[u8]) -> Result<(), LineError> {
     match memchr3(b'\r', b'\n', 0, line).and_then(|at| line.get(at)) {

@@ -18,9 +18,12 @@
 
 use alloc::vec::Vec;
 
+use memchr::memchr;
+
 use super::read::{Position, parse_line};
 use super::{Reply, ReplyCode, ReplyError, Severity};
-use crate::line::{check_line, end_of_line};
+use crate::class::{KEYWORD, split_run};
+use crate::line::{LineError, split_line};
 
 /// A complete reply that stands in a slice.
 ///
@@ -70,8 +73,8 @@ impl<'a> ReplyRef<'a> {
     fn find(input: &'a [u8]) -> Result<Option<Self>, ReplyError> {
         let mut first = None;
         let mut rest = input;
-        while let Some((line, tail)) = split_line(rest) {
-            check_line(line)?;
+        while let Some(split) = split_reply_line(rest) {
+            let (line, tail) = split?;
             let parsed = parse_line(line)?;
             let code = *first.get_or_insert(parsed.code);
             if code != parsed.code {
@@ -103,10 +106,16 @@ impl<'a> ReplyRef<'a> {
     pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.wire;
         core::iter::from_fn(move || {
-            let (line, tail) = split_line(rest)?;
+            // All lines are sound, so that each LF ends one.
+            let (line, tail) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
             rest = tail;
-            Some(line.get(4..).unwrap_or_default())
+            Some(line.get(4..line.len() - 2).unwrap_or_default())
         })
+    }
+
+    /// The lines as they came.
+    pub(crate) const fn wire(&self) -> &'a [u8] {
+        self.wire
     }
 
     /// The text of the first line. The offset of a 355 stands here.
@@ -129,10 +138,26 @@ impl<'a> ReplyRef<'a> {
     }
 }
 
-/// The first line without its CRLF, and what follows it.
-fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (line, rest) = input.split_at_checked(end_of_line(input, false)?)?;
-    Some((line.get(..line.len().checked_sub(2)?)?, rest))
+/// [`split_line`], which is asked only where the text is no single word, as it mostly is in a reply to
+/// EHLO.
+#[inline(always)]
+fn split_reply_line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), LineError>> {
+    let text = match input {
+        [
+            b'0'..=b'9',
+            b'0'..=b'9',
+            b'0'..=b'9',
+            b'-' | b' ',
+            text @ ..,
+        ] => text,
+        _ => return split_line(input),
+    };
+    match split_run(KEYWORD, text) {
+        (word, [b'\r', b'\n', rest @ ..]) => {
+            Some(Ok((input.get(..4 + word.len()).unwrap_or_default(), rest)))
+        }
+        _ => split_line(input),
+    }
 }
 
 #[cfg(test)]

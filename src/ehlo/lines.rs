@@ -1,0 +1,284 @@
+//! The lines of an EHLO reply, and what is offered in them, gathered in one pass.
+//!
+//! Layer 1, private.
+//!
+//! ```
+//! use smtp_checkpoint::ehlo::CapabilitiesRef;
+//!
+//! assert!(!CapabilitiesRef::default().pipelining());
+//! ```
+
+use super::read::Keyword;
+use super::{MAX_TIMER, RdlvOffer, SizeOffer, name};
+use crate::class::{KEYWORD, run};
+use crate::syntax::parse_decimal;
+use crate::word::Word;
+
+/// How the lines stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Form {
+    /// The texts with an LF between two, as a `Reply` holds them.
+    #[default]
+    Texts,
+    /// With codes and CRLF, as a `ReplyRef` holds them.
+    Wire,
+}
+
+/// Lines one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Lines<'a> {
+    /// What is left; `None` behind the last line.
+    rest: Option<&'a [u8]>,
+    form: Form,
+}
+
+/// One line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) text: &'a [u8],
+    /// Octets of a keyword at its start.
+    word: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) const fn new(octets: &'a [u8], form: Form) -> Self {
+        let rest = Some(octets);
+        Self { rest, form }
+    }
+
+    /// Octets that are left.
+    fn left(&self) -> usize {
+        self.rest.map_or(0, <[u8]>::len)
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Line<'a>> {
+        let octets = self.rest?;
+        let (code, ending) = match self.form {
+            Form::Texts => (0, 1),
+            Form::Wire if octets.is_empty() => return None,
+            Form::Wire => (4, 2),
+        };
+        let text = octets.get(code..).unwrap_or_default();
+        let word = run(KEYWORD, text);
+        // Mostly the keyword is all there is.
+        let end = match (self.form, text.get(word..).unwrap_or_default()) {
+            (Form::Texts, [b'\n', ..]) | (Form::Wire, [b'\r', b'\n', ..]) => Some(word),
+            // Nothing but CR stands before the LF that ends a line, or the code is all of it.
+            (_, behind) => {
+                memchr::memchr(b'\n', behind).map(|lf| (word + lf + 1).saturating_sub(ending))
+            }
+        };
+        let (text, rest) = match end {
+            Some(end) => (text.get(..end)?, text.get(end + ending..)),
+            None => (text, None),
+        };
+        self.rest = rest;
+        Some(Line { text, word })
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The keyword that stands there; `None` where there is none.
+    #[inline(always)]
+    pub(super) fn keyword(self) -> Option<Keyword<'a>> {
+        match self.text.split_at_checked(self.word)? {
+            ([], _) => Keyword::parse(self.text),
+            (name, []) => Some(Keyword {
+                name,
+                parameters: &[],
+            }),
+            (name, rest @ [b' ' | b'\t', ..]) => Some(Keyword {
+                name,
+                parameters: rest.trim_ascii(),
+            }),
+            _ => Keyword::parse(self.text),
+        }
+    }
+}
+
+/// The keywords with a meaning here, for choosing.
+mod word {
+    use crate::word::Word;
+
+    pub(super) const CHECKPOINT: Word = Word::new(b"CHECKPOINT");
+    pub(super) const RESUME: Word = Word::new(b"RESUME");
+    pub(super) const PIPELINING: Word = Word::new(b"PIPELINING");
+    pub(super) const SIZE: Word = Word::new(b"SIZE");
+    pub(super) const EIGHT_BIT_MIME: Word = Word::new(b"8BITMIME");
+    pub(super) const SMTPUTF8: Word = Word::new(b"SMTPUTF8");
+    pub(super) const DSN: Word = Word::new(b"DSN");
+    pub(super) const CHUNKING: Word = Word::new(b"CHUNKING");
+    pub(super) const BINARY_MIME: Word = Word::new(b"BINARYMIME");
+    pub(super) const STARTTLS: Word = Word::new(b"STARTTLS");
+    pub(super) const AUTH: Word = Word::new(b"AUTH");
+    pub(super) const BURL: Word = Word::new(b"BURL");
+    pub(super) const RDLV: Word = Word::new(b"RDLV");
+    pub(super) const DETA: Word = Word::new(b"DETA");
+}
+
+/// Keywords that were seen, one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known(u16);
+
+impl Known {
+    const NONE: Self = Self(0);
+    pub(super) const CHECKPOINT: Self = Self(1);
+    pub(super) const RESUME: Self = Self(1 << 1);
+    pub(super) const PIPELINING: Self = Self(1 << 2);
+    const SIZE: Self = Self(1 << 3);
+    pub(super) const EIGHT_BIT_MIME: Self = Self(1 << 4);
+    pub(super) const SMTPUTF8: Self = Self(1 << 5);
+    pub(super) const DSN: Self = Self(1 << 6);
+    pub(super) const ENHANCED_STATUS_CODES: Self = Self(1 << 7);
+    pub(super) const CHUNKING: Self = Self(1 << 8);
+    pub(super) const BINARY_MIME: Self = Self(1 << 9);
+    pub(super) const STARTTLS: Self = Self(1 << 10);
+    const AUTH: Self = Self(1 << 11);
+    pub(super) const BURL: Self = Self(1 << 12);
+    const RDLV: Self = Self(1 << 13);
+    pub(super) const DETA: Self = Self(1 << 14);
+
+    /// Which one `keyword` is; `NONE` where it is another.
+    #[inline(always)]
+    fn of(keyword: &Keyword<'_>) -> Self {
+        match Word::new(keyword.name) {
+            word::CHECKPOINT => Self::CHECKPOINT,
+            word::RESUME => Self::RESUME,
+            word::PIPELINING => Self::PIPELINING,
+            word::SIZE => Self::SIZE,
+            // With a digit in it, a word does not tell it from one with a control.
+            word::EIGHT_BIT_MIME if keyword.is(name::EIGHT_BIT_MIME.as_bytes()) => {
+                Self::EIGHT_BIT_MIME
+            }
+            word::SMTPUTF8 if keyword.is(name::SMTPUTF8.as_bytes()) => Self::SMTPUTF8,
+            word::DSN => Self::DSN,
+            word::CHUNKING => Self::CHUNKING,
+            word::BINARY_MIME => Self::BINARY_MIME,
+            word::STARTTLS => Self::STARTTLS,
+            word::AUTH => Self::AUTH,
+            word::BURL => Self::BURL,
+            word::RDLV => Self::RDLV,
+            word::DETA => Self::DETA,
+            _ if keyword.is(name::ENHANCED_STATUS_CODES.as_bytes()) => Self::ENHANCED_STATUS_CODES,
+            _ if old_auth(keyword).is_some() => Self::AUTH,
+            _ => Self::NONE,
+        }
+    }
+}
+
+/// What follows `AUTH=` of the old form.
+fn old_auth<'a>(keyword: &Keyword<'a>) -> Option<&'a [u8]> {
+    match keyword.name.split_at_checked(name::AUTH.len())? {
+        (auth, [b'=', first @ ..]) if auth.eq_ignore_ascii_case(name::AUTH.as_bytes()) => {
+            Some(first)
+        }
+        _ => None,
+    }
+}
+
+/// What is offered, in one pass over the lines; where a keyword is given twice the first counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offers {
+    known: Known,
+    pub(super) size: Option<SizeOffer>,
+    pub(super) rdlv: Option<RdlvOffer>,
+    /// Where the lines of AUTH stand: octets before the first, and behind the last.
+    auth: (usize, usize),
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            known: Known::NONE,
+            size: None,
+            rdlv: None,
+            auth: (0, 0),
+        }
+    }
+}
+
+impl Offers {
+    /// Reads the lines of a reply of which the first names the server.
+    pub(super) fn read(octets: &[u8], form: Form) -> Self {
+        let mut offers = Self::default();
+        let mut lines = Lines::new(octets, form);
+        lines.next();
+        loop {
+            let start = octets.len() - lines.left();
+            let Some(line) = lines.next() else {
+                return offers;
+            };
+            let Some(keyword) = line.keyword() else {
+                continue;
+            };
+            let known = Known::of(&keyword);
+            let is_first = !offers.offers(known);
+            offers.known.0 |= known.0;
+            match known {
+                Known::SIZE if is_first => offers.size = Some(size(&keyword)),
+                Known::RDLV if is_first => offers.rdlv = rdlv(&keyword),
+                Known::AUTH => {
+                    let first = if is_first { start } else { offers.auth.0 };
+                    offers.auth = (first, octets.len() - lines.left());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether all of `known` were seen.
+    #[inline(always)]
+    pub(super) const fn offers(&self, known: Known) -> bool {
+        self.known.0 & known.0 == known.0
+    }
+
+    /// The SASL mechanisms, of both forms of AUTH.
+    pub(super) fn auth<'a>(
+        &self,
+        octets: &'a [u8],
+        form: Form,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        // Without AUTH the range is empty, and so would be the only line.
+        let lines = octets.get(self.auth.0..self.auth.1).unwrap_or_default();
+        Lines::new(lines, form)
+            .filter_map(Line::keyword)
+            .filter(|keyword| Known::of(keyword) == Known::AUTH)
+            .flat_map(|keyword| {
+                let first = old_auth(&keyword).filter(|first| !first.is_empty());
+                first.into_iter().chain(keyword.each_parameter())
+            })
+    }
+}
+
+fn size(keyword: &Keyword<'_>) -> SizeOffer {
+    match keyword.each_parameter().next().and_then(parse_decimal) {
+        Some(0) => SizeOffer::NoFixedLimit,
+        Some(octets) => SizeOffer::Limit(octets),
+        None => SizeOffer::Unstated,
+    }
+}
+
+/// A `mintimer` that is malformed, out of range or given twice leaves none that is safe to ask for.
+fn rdlv(keyword: &Keyword<'_>) -> Option<RdlvOffer> {
+    const MINTIMER: &[u8] = b"mintimer=";
+
+    let mut mintimer = None;
+    for parameter in keyword.each_parameter() {
+        let parts = parameter.split_at_checked(MINTIMER.len());
+        let (name, value) = parts.unwrap_or((parameter, &[]));
+        if !name.eq_ignore_ascii_case(MINTIMER) {
+            continue;
+        }
+        let seconds = u32::try_from(parse_decimal(value)?).ok()?;
+        if mintimer.is_some() || !(1..=MAX_TIMER).contains(&seconds) {
+            return None;
+        }
+        mintimer = Some(seconds);
+    }
+    Some(RdlvOffer { mintimer })
+}
