@@ -81,30 +81,57 @@ pub(crate) fn run(class: u8, octets: &[u8]) -> usize {
     len
 }
 
-/// How many octets of [`VALUE`] stand at the start of `octets`.
-///
-/// Values are long, and what may not stand in them is easily said: eight octets are one number.
-#[inline(always)]
-pub(crate) fn value_run(octets: &[u8]) -> usize {
-    const fn each(octet: u8) -> u64 {
-        u64::from_le_bytes([octet; 8])
-    }
+/// The same octet eight times.
+const fn each(octet: u8) -> u64 {
+    u64::from_le_bytes([octet; 8])
+}
 
+/// The top bit of the first of eight octets that is below `bound`, which is 128 at most; bits behind
+/// it mean nothing.
+///
+/// What an octet lacks is borrowed, which sets its top bit where it was clear, and may spoil those
+/// behind it.
+#[inline(always)]
+const fn first_below(eight: u64, bound: u8) -> u64 {
+    eight.wrapping_sub(each(bound)) & !eight & each(0x80)
+}
+
+/// How many octets stand before the first of which `mark` sets the top bit; else, for the last few,
+/// before the first that `is_end`. Eight at a time: one number, and one branch.
+#[inline(always)]
+fn run_before(octets: &[u8], mark: impl Fn(u64) -> u64, is_end: impl Fn(u8) -> bool) -> usize {
     let (mut rest, mut len) = (octets, 0);
     while let Some((eight, behind)) = rest.split_first_chunk() {
-        let eight = u64::from_le_bytes(*eight);
-        let not_del = eight ^ each(0x7f);
-        // An octet of less than is taken from it leaves its top bit set, which is clear before: a
-        // control, SPACE or DEL. What it borrows spoils only the octets behind it.
-        let control = eight.wrapping_sub(each(b' ' + 1)) & !eight;
-        let del = not_del.wrapping_sub(each(1)) & !not_del;
-        let outside = (control | del) & each(0x80);
-        if outside != 0 {
-            return len + outside.trailing_zeros() as usize / 8;
+        let marks = mark(u64::from_le_bytes(*eight));
+        if marks != 0 {
+            return len + marks.trailing_zeros() as usize / 8;
         }
         (rest, len) = (behind, len + 8);
     }
-    len + run(VALUE, rest)
+    for octet in rest {
+        if is_end(*octet) {
+            break;
+        }
+        len += 1;
+    }
+    len
+}
+
+/// How many octets of [`VALUE`] stand at the start of `octets`: all but controls and SPACE.
+#[inline(always)]
+pub(crate) fn value_run(octets: &[u8]) -> usize {
+    let mark = |eight| first_below(eight, b' ' + 1) | first_below(eight ^ each(0x7f), 1);
+    run_before(octets, mark, |octet| !is_in(VALUE, octet))
+}
+
+/// How many octets stand before the first that is below `bound`, which is 128 at most.
+#[inline(always)]
+pub(crate) fn run_from(bound: u8, octets: &[u8]) -> usize {
+    run_before(
+        octets,
+        |eight| first_below(eight, bound),
+        |octet| octet < bound,
+    )
 }
 
 /// The octets of `class` at the start of `octets`, and what follows them.
@@ -144,6 +171,10 @@ mod tests {
                         run(VALUE, &octets),
                         "{octet:#x} {at} {len}"
                     );
+                    for bound in [b' ', b' ' + 1] {
+                        let end = if octet < bound { at } else { len };
+                        assert_eq!(run_from(bound, &octets), end, "{octet:#x} {at} {len}");
+                    }
                 }
             }
         }

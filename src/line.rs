@@ -26,6 +26,8 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr_iter, memchr3};
 use thiserror::Error;
 
+use crate::class::run_from;
+
 /// Whether octets of the client's stand behind the command that is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Following {
@@ -249,9 +251,8 @@ pub(crate) fn end_of_line(input: &[u8], cr_before: bool) -> Option<usize> {
 
 /// The first line of `input` without its CRLF, and what follows it; `None` where it has no end.
 pub(crate) fn split_line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), LineError>> {
-    // The first octet that no line may hold mostly is the CR at its end.
-    let at = memchr3(b'\r', b'\n', 0, input)?;
-    let (line, behind) = input.split_at_checked(at)?;
+    // The first control mostly is the CR at its end.
+    let (line, behind) = input.split_at_checked(run_from(b' ', input))?;
     if let [b'\r', b'\n', rest @ ..] = behind {
         return Some(Ok((line, rest)));
     }

@@ -44,13 +44,13 @@ impl<'a> CapabilitiesRef<'a> {
         if reply.code() != ReplyCode::OK {
             return Err(CapabilitiesError::NotOk);
         }
-        let wire = reply.wire();
-        let end = memchr::memchr_iter(b'\n', wire).nth(limits.ehlo_keywords);
-        let lines = end.and_then(|lf| wire.get(..=lf)).unwrap_or(wire);
+        let (wire, form) = (reply.wire(), Form::Wire);
+        let (offers, end) = Offers::read(wire, form, limits.ehlo_keywords);
+        let lines = wire.get(..end).unwrap_or_default();
         Ok(Self {
             lines,
-            form: Form::Wire,
-            offers: Offers::read(lines, Form::Wire),
+            form,
+            offers,
         })
     }
 

@@ -10,7 +10,7 @@
 
 use super::read::Keyword;
 use super::{MAX_TIMER, RdlvOffer, SizeOffer, name};
-use crate::class::{KEYWORD, run};
+use crate::class::run_from;
 use crate::syntax::parse_decimal;
 use crate::word::Word;
 
@@ -36,7 +36,7 @@ pub(super) struct Lines<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
     pub(super) text: &'a [u8],
-    /// Octets of a keyword at its start.
+    /// Octets before the first that is SPACE or a control.
     word: usize,
 }
 
@@ -64,13 +64,25 @@ impl<'a> Iterator for Lines<'a> {
             Form::Wire => (4, 2),
         };
         let text = octets.get(code..).unwrap_or_default();
-        let word = run(KEYWORD, text);
-        // Mostly the keyword is all there is.
-        let end = match (self.form, text.get(word..).unwrap_or_default()) {
-            (Form::Texts, [b'\n', ..]) | (Form::Wire, [b'\r', b'\n', ..]) => Some(word),
-            // Nothing but CR stands before the LF that ends a line, or the code is all of it.
-            (_, behind) => {
-                memchr::memchr(b'\n', behind).map(|lf| (word + lf + 1).saturating_sub(ending))
+        let form = self.form;
+        let ends = |len: usize| match (form, text.get(len..)) {
+            (Form::Texts, Some([b'\n', ..])) => true,
+            (Form::Wire, Some([b'\r', b'\n', ..])) => true,
+            _ => false,
+        };
+        // Mostly the keyword is all there is, and what follows it holds no controls.
+        let word = run_from(b' ' + 1, text);
+        let end = if ends(word) {
+            Some(word)
+        } else {
+            let behind = text.get(word..).unwrap_or_default();
+            let printable = word + run_from(b' ', behind);
+            if ends(printable) {
+                Some(printable)
+            } else {
+                // All lines are sound: an LF ends one. Where the code is alone, CR is behind it.
+                let lf = memchr::memchr(b'\n', behind);
+                lf.map(|lf| (word + lf + 1).saturating_sub(ending))
             }
         };
         let (text, rest) = match end {
@@ -86,18 +98,24 @@ impl<'a> Line<'a> {
     /// The keyword that stands there; `None` where there is none.
     #[inline(always)]
     pub(super) fn keyword(self) -> Option<Keyword<'a>> {
-        match self.text.split_at_checked(self.word)? {
-            ([], _) => Keyword::parse(self.text),
-            (name, []) => Some(Keyword {
-                name,
+        if self.is_word() {
+            return Some(Keyword {
+                name: self.text,
                 parameters: &[],
-            }),
-            (name, rest @ [b' ' | b'\t', ..]) => Some(Keyword {
+            });
+        }
+        match self.text.split_at_checked(self.word)? {
+            (name @ [_, ..], rest @ [b' ' | b'\t', ..]) => Some(Keyword {
                 name,
                 parameters: rest.trim_ascii(),
             }),
             _ => Keyword::parse(self.text),
         }
+    }
+
+    /// Whether there is a word and nothing else.
+    fn is_word(self) -> bool {
+        self.word == self.text.len() && !self.text.is_empty()
     }
 }
 
@@ -151,11 +169,9 @@ impl Known {
             word::RESUME => Self::RESUME,
             word::PIPELINING => Self::PIPELINING,
             word::SIZE => Self::SIZE,
-            // With a digit in it, a word does not tell it from one with a control.
-            word::EIGHT_BIT_MIME if keyword.is(name::EIGHT_BIT_MIME.as_bytes()) => {
-                Self::EIGHT_BIT_MIME
-            }
-            word::SMTPUTF8 if keyword.is(name::SMTPUTF8.as_bytes()) => Self::SMTPUTF8,
+            // A control may pass for the digit in them.
+            word::EIGHT_BIT_MIME if keyword.name.starts_with(b"8") => Self::EIGHT_BIT_MIME,
+            word::SMTPUTF8 if keyword.name.ends_with(b"8") => Self::SMTPUTF8,
             word::DSN => Self::DSN,
             word::CHUNKING => Self::CHUNKING,
             word::BINARY_MIME => Self::BINARY_MIME,
@@ -203,15 +219,17 @@ impl Default for Offers {
 }
 
 impl Offers {
-    /// Reads the lines of a reply of which the first names the server.
-    pub(super) fn read(octets: &[u8], form: Form) -> Self {
+    /// Reads the first `limit` lines of a reply behind the one that names the server. Returns the
+    /// octets that they all take, too.
+    #[inline(always)]
+    pub(super) fn read(octets: &[u8], form: Form, limit: usize) -> (Self, usize) {
         let mut offers = Self::default();
         let mut lines = Lines::new(octets, form);
         lines.next();
-        loop {
+        for _ in 0..limit {
             let start = octets.len() - lines.left();
             let Some(line) = lines.next() else {
-                return offers;
+                break;
             };
             let Some(keyword) = line.keyword() else {
                 continue;
@@ -229,6 +247,12 @@ impl Offers {
                 _ => {}
             }
         }
+        let end = match (form, lines.rest) {
+            // Without the LF that stands before the next line.
+            (Form::Texts, Some(rest)) => octets.len() - rest.len() - 1,
+            _ => octets.len() - lines.left(),
+        };
+        (offers, end)
     }
 
     /// Whether all of `known` were seen.
@@ -244,7 +268,9 @@ impl Offers {
         form: Form,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         // Without AUTH the range is empty, and so would be the only line.
-        let lines = octets.get(self.auth.0..self.auth.1).unwrap_or_default();
+        // The LF behind the last may have been cut off since.
+        let (start, end) = (self.auth.0, self.auth.1.min(octets.len()));
+        let lines = octets.get(start..end).unwrap_or_default();
         Lines::new(lines, form)
             .filter_map(Line::keyword)
             .filter(|keyword| Known::of(keyword) == Known::AUTH)

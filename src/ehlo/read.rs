@@ -107,11 +107,8 @@ impl Capabilities {
             return Err(CapabilitiesError::NotOk);
         }
         let mut text = reply.raw_text().clone();
-        let end = memchr::memchr_iter(b'\n', &text).nth(limits.ehlo_keywords);
-        if let Some(end) = end {
-            text.truncate(end);
-        }
-        let offers = Offers::read(&text, Form::Texts);
+        let (offers, end) = Offers::read(&text, Form::Texts, limits.ehlo_keywords);
+        text.truncate(end);
         Ok(Self { text, offers })
     }
 

@@ -22,8 +22,8 @@ use memchr::memchr;
 
 use super::read::{Position, parse_line};
 use super::{Reply, ReplyCode, ReplyError, Severity};
-use crate::class::{KEYWORD, split_run};
-use crate::line::{LineError, split_line};
+use crate::class::run_from;
+use crate::line::split_line;
 
 /// A complete reply that stands in a slice.
 ///
@@ -71,23 +71,31 @@ impl<'a> ReplyRef<'a> {
     }
 
     fn find(input: &'a [u8]) -> Result<Option<Self>, ReplyError> {
-        let mut first = None;
-        let mut rest = input;
-        while let Some(split) = split_reply_line(rest) {
-            let (line, tail) = split?;
+        let Some(line) = split_line(input) else {
+            return Ok(None);
+        };
+        let (line, mut rest) = line?;
+        let first = parse_line(line)?;
+        let mut position = first.position;
+        while let Position::MoreFollow = position {
+            if let Some(tail) = behind_same(rest, line) {
+                rest = tail;
+                continue;
+            }
+            let Some(line) = split_line(rest) else {
+                return Ok(None);
+            };
+            let (line, tail) = line?;
             let parsed = parse_line(line)?;
-            let code = *first.get_or_insert(parsed.code);
-            if code != parsed.code {
+            if parsed.code != first.code {
                 return Err(ReplyError::CodeChanged);
             }
-            if let Position::Last = parsed.position {
-                let len = input.len().saturating_sub(tail.len());
-                let wire = input.get(..len).unwrap_or_default();
-                return Ok(Some(Self { code, wire }));
-            }
-            rest = tail;
+            (position, rest) = (parsed.position, tail);
         }
-        Ok(None)
+        let len = input.len().saturating_sub(rest.len());
+        let wire = input.get(..len).unwrap_or_default();
+        let code = first.code;
+        Ok(Some(Self { code, wire }))
     }
 
     /// The reply code.
@@ -138,26 +146,15 @@ impl<'a> ReplyRef<'a> {
     }
 }
 
-/// [`split_line`], which is asked only where the text is no single word, as it mostly is in a reply to
-/// EHLO.
+/// What follows the first line of `input`, if it begins like `first`, code and "-", and its text is as
+/// nearly every text: no controls. All others are for [`split_line`].
 #[inline(always)]
-fn split_reply_line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), LineError>> {
-    let text = match input {
-        [
-            b'0'..=b'9',
-            b'0'..=b'9',
-            b'0'..=b'9',
-            b'-' | b' ',
-            text @ ..,
-        ] => text,
-        _ => return split_line(input),
-    };
-    match split_run(KEYWORD, text) {
-        (word, [b'\r', b'\n', rest @ ..]) => {
-            Some(Ok((input.get(..4 + word.len()).unwrap_or_default(), rest)))
-        }
-        _ => split_line(input),
+fn behind_same<'a>(input: &'a [u8], first: &[u8]) -> Option<&'a [u8]> {
+    let (begin, text) = input.split_first_chunk::<4>()?;
+    if first.first_chunk() != Some(begin) {
+        return None;
     }
+    text.get(run_from(b' ', text)..)?.strip_prefix(b"\r\n")
 }
 
 #[cfg(test)]
