@@ -249,7 +249,7 @@ impl Stage {
                 refuse: false,
                 reject: vec![BAD.into()],
             },
-            trace: false,
+            ..Options::default()
         };
         let store = folder.join("store");
         let service = Service::new(

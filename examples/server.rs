@@ -37,6 +37,7 @@ usage: server --listen ADDR --store DIR [options]
   --hostname NAME            the name in the greeting (localhost)
   --checkpoint-every OCTETS  octets after which a growing transaction is stored (1048576)
   --decide-millis N          how long the decision on a message takes (0)
+  --decide-until FILE        no decision is made before FILE is there
   --refuse                   refuse every message (554)
   --reject ADDRESS           the delivery to this recipient fails; once for each
   --rdlv SECONDS             offer RDLV with this mintimer
@@ -168,6 +169,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "--store" => store = Some(PathBuf::from(value()?)),
             "--hostname" => options.hostname = value()?,
             "--checkpoint-every" => checkpoint_every = read(&argument, &value()?)?,
+            "--decide-until" => options.decide_until = Some(value()?.into()),
             "--decide-millis" => {
                 options.decision = Duration::from_millis(read(&argument, &value()?)?);
             }

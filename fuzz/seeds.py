@@ -263,8 +263,39 @@ def client():
     seed("client", "no-transid", seeds["restart"], [16])
 
 
+def pair():
+    scripts = {
+        "plain": b"n=a=",
+        "refused": b"n=r=",
+        "deferred": b"n=t=",
+        "cut": b"n=x" + b"n>1111x" + b"n>>><<<x" + b"n=a=",
+        "octets": b"n" + b"1" * 200,
+        "reply-lost": b"n=a>xn=a=",
+        "deciding": b"n=xn=a=",
+        "half-open": b"n=nn=h=a=",
+        "late": b"n>>><<<>no>o<on=ao=",
+        "server-killed": b"n=kn=a=",
+        "server-killed-in-content": b"n>4444444444444444kn=a=",
+        "client-killed": b"n>44444444K" + b"n=K" + b"n=a=",
+        "withdrawn": b"n=wn=xwn=a=",
+        "long": b"n=.=.=.=a=",
+        "detached": b"dn=.=a=",
+        "detached-refused": b"dn=.=r=",
+        "detached-unanswered": b"dn=.>>xn=r=",
+        "detached-killed": b"dn=.>>>kn=.=kar=",
+        "aborted": b"un=.=a=",
+        "aborted-unanswered": b"un=.>xn=a=",
+        "aborted-too-late": b"un=.<a=",
+        "timed-out": b"n.n=.....n=a=",
+    }
+    for name, script in scripts.items():
+        often = name in ("cut", "late", "detached-killed")
+        for settings in (0, 1, 2, 16, 32 + 8, 64 + 8, 192 + 33) if often else (0, 192 + 33):
+            seed("pair", f"{name}-{settings}", script, [settings])
+
+
 def main():
-    for write in (commands, replies, ehlo, transid, dot, server, client):
+    for write in (commands, replies, ehlo, transid, dot, server, client, pair):
         write()
 
 

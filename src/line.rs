@@ -249,8 +249,11 @@ pub(crate) fn end_of_line(input: &[u8], cr_before: bool) -> Option<usize> {
         .map(|lf| lf + 1)
 }
 
-/// The first line of `input` without its CRLF, and what follows it; `None` where it has no end.
-pub(crate) fn split_line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), LineError>> {
+/// A line without its CRLF, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first line of `input`; `None` where it has no end.
+pub(crate) fn split_line(input: &[u8]) -> Option<Result<Split<'_>, LineError>> {
     // The first control mostly is the CR at its end.
     let (line, behind) = input.split_at_checked(run_from(b' ', input))?;
     if let [b'\r', b'\n', rest @ ..] = behind {

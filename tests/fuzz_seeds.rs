@@ -65,3 +65,34 @@ fn server() {
 fn client() {
     replay("client", checks::client::check);
 }
+
+#[cfg(feature = "session")]
+#[test]
+fn pair() {
+    replay("pair", checks::pair::check);
+}
+
+/// What the fuzzer would try first, the same each time; `PAIR_SCRIPTS=n` is how many.
+#[cfg(feature = "session")]
+#[test]
+fn pair_at_random() {
+    const OPERATIONS: &[u8] = b"nno><1234=====xhartw...kKcdu";
+    let mut state = 1_u64;
+    let mut next = move |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let scripts = std::env::var("PAIR_SCRIPTS").map_or(5000, |many| many.parse().unwrap());
+    for _ in 0..scripts {
+        let length = next(60);
+        let mut script: Vec<u8> = (0..length)
+            .map(|_| OPERATIONS[next(OPERATIONS.len())])
+            .collect();
+        script.insert(0, b'n');
+        script.extend([0xff, next(256) as u8]);
+        println!("{}", script.escape_ascii());
+        checks::pair::check(&script);
+    }
+}

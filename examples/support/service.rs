@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Options {
     pub hostname: String,
     /// How long a decision takes: stands for a virus scanner, or a slow next hop.
     pub decision: Duration,
+    /// No decision is made before this file is there.
+    pub decide_until: Option<PathBuf>,
     /// What it comes to.
     pub rules: Rules,
     /// Print the dialogue to standard error.
@@ -54,6 +57,7 @@ impl Default for Options {
         Self {
             hostname: "localhost".into(),
             decision: Duration::ZERO,
+            decide_until: None,
             rules: Rules::default(),
             trace: false,
         }
@@ -160,6 +164,10 @@ impl Service {
             // Here a mail system would read the message (`FileStore::read_message`) and make up
             // its mind.
             thread::sleep(service.options.decision);
+            let until = service.options.decide_until.as_deref();
+            while until.is_some_and(|file| !file.exists()) {
+                thread::sleep(Duration::from_millis(20));
+            }
             let Options {
                 rules, hostname, ..
             } = &service.options;

@@ -27,10 +27,8 @@
 //!   length is durable. The generation stays the same up to the commit, so a store that lags
 //!   behind looks twice: a partial record never replaces one that is processing or committed, nor
 //!   a longer one of the same generation.
-//! * **Deciding** begins with a compare-and-set of the key under the current generation, and where
-//!   several hosts share the key, under the decision number that the claim read: an idle key need
-//!   not have been idle all the time (a transient completion record was given again and dropped).
-//!   From then on the decision belongs to the record. **Committing** stores the completion record and the
+//! * **Deciding** begins with a compare-and-set of the key under the current generation. From then
+//!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
 //! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
@@ -44,6 +42,17 @@
 //! * **Aborting**, in answer to a 120, stops the decision and discards the record in one step,
 //!   under the current generation.
 //! * A later claim fences sessions, never a decision that is under way.
+//!
+//! Where **several hosts** share the keys, a claim in the memory of one host does not fence a
+//! session of another. What holds them together is one entry for each key that all of them see:
+//!
+//! * A decision begins only under the decision number that the claim read: an idle key need not
+//!   have been idle all the time (a transient completion record was given again and dropped).
+//! * A claim that finds a decision running, or made, raises the generation in that entry. It is the
+//!   one that detaching, aborting and awaiting name, and a session that another host has fenced so
+//!   is told `Outdated`.
+//! * A detached message never becomes partial again: the host that owns it decides anew after a
+//!   crash, and the others find it processing until then.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;

@@ -268,7 +268,17 @@ impl DotDecoder {
 
     /// Decodes `wire`, until `emit` breaks or the data ends; returns octets read.
     #[inline(always)]
-    fn run<'w>(&mut self, wire: &'w [u8], emit: impl FnMut(Piece<'w>) -> ControlFlow<()>) -> usize {
+    fn run<'w>(
+        &mut self,
+        wire: &'w [u8],
+        mut emit: impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> usize {
+        if let ([octet], State::Text | State::Cr) = (wire, self.state) {
+            // Clients that write octet by octet make a call of each: within a line it is content.
+            self.take(*octet);
+            let _ = emit(Piece::Input(wire));
+            return 1;
+        }
         if wire.len() <= FEW {
             return self.run_few(wire, emit);
         }
@@ -330,24 +340,30 @@ impl DotDecoder {
                 (State::Ended, _) => return at,
                 _ => {}
             }
-            let after_cr = self.state == State::Cr;
-            if after_cr != (octet == LF) || octet == 0 {
-                self.faults.note(after_cr, octet, self.offset);
-            }
-            self.offset = self.offset.saturating_add(1);
-            self.state = match octet {
-                CR => State::Cr,
-                LF if after_cr => {
-                    self.line_start = self.offset;
-                    State::LineStart
-                }
-                _ => State::Text,
-            };
+            self.take(octet);
         }
         if let Some(rest) = wire.get(start..).filter(|rest| !rest.is_empty()) {
             let _ = emit(Piece::Input(rest));
         }
         wire.len()
+    }
+
+    /// An octet of content.
+    #[inline(always)]
+    fn take(&mut self, octet: u8) {
+        let after_cr = self.state == State::Cr;
+        if after_cr != (octet == LF) || octet == 0 {
+            self.faults.note(after_cr, octet, self.offset);
+        }
+        self.offset = self.offset.saturating_add(1);
+        self.state = match octet {
+            CR => State::Cr,
+            LF if after_cr => {
+                self.line_start = self.offset;
+                State::LineStart
+            }
+            _ => State::Text,
+        };
     }
 
     /// A CR that was withheld turned out to be content, and bare.

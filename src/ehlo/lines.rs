@@ -65,10 +65,9 @@ impl<'a> Iterator for Lines<'a> {
         };
         let text = octets.get(code..).unwrap_or_default();
         let form = self.form;
-        let ends = |len: usize| match (form, text.get(len..)) {
-            (Form::Texts, Some([b'\n', ..])) => true,
-            (Form::Wire, Some([b'\r', b'\n', ..])) => true,
-            _ => false,
+        let ends = |len: usize| match form {
+            Form::Texts => text.get(len) == Some(&b'\n'),
+            Form::Wire => matches!(text.get(len..), Some([b'\r', b'\n', ..])),
         };
         // Mostly the keyword is all there is, and what follows it holds no controls.
         let word = run_from(b' ' + 1, text);

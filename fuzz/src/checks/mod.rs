@@ -17,11 +17,10 @@ pub mod dot;
 pub mod ehlo;
 pub mod input;
 pub mod memory;
+#[cfg(feature = "session")]
+pub mod pair;
 pub mod record;
 pub mod reply;
 #[cfg(feature = "session")]
 pub mod server;
 pub mod transid;
-
-// `pair` (client and server by a script of operations) has its place here: a module, a shim in
-// `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, seeds in `seeds/pair`, a test in `fuzz_seeds.rs`.

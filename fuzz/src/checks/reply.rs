@@ -120,7 +120,12 @@ fn again(reply: &Reply) {
     let read = read.expect("a whole reply").expect("a reply");
     assert!(wire.is_empty());
     assert_eq!(read.code(), reply.code());
-    assert_eq!(read.lines().count(), reply.lines().count());
+    // What does not fit a line goes on in the next.
+    if reply.lines().all(|line| line.len() <= 480) {
+        assert_eq!(read.lines().count(), reply.lines().count());
+    } else {
+        assert!(read.lines().count() >= reply.lines().count());
+    }
     assert_eq!(read.enhanced_code(), reply.enhanced_code());
 }
 

@@ -172,7 +172,8 @@ def _():
         it.taken()
         it.options = it.options[:1]
         it.start()
-        client.run(it, outcome="delivered")
+        result = client.run(it, outcome="delivered")
+        equal(result["offset"], len(h.dots()), "the offset")
         it.taken(h.dots())
 
 

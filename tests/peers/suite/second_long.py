@@ -1,7 +1,7 @@
 """RDLV and DETA with the examples, where they have the options for them.
 
-examples/server: --rdlv MINTIMER --deta --decide-millis N --reject ADDRESS; and, where it has that,
---decide-until FILE: no decision before FILE is there, so that no case waits longer than it must.
+examples/server: --rdlv MINTIMER --deta --reject ADDRESS, and --decide-until FILE: no decision before
+FILE is there, so that no case waits longer than it must.
 examples/send: --rdlv MAXTIMER --on-120 cont|deta|rset --carry-on N --reset-aborts.
 """
 
@@ -82,13 +82,12 @@ class Slowness:
     """How long the example server takes to decide."""
 
     def __init__(self):
-        needs("server", "--rdlv", "--deta")
-        self.file = temporary("decide", MEMORY) / "now" if takes("server", "--decide-until") else None
-        self.options = ["--decide-until", str(self.file)] if self.file else ["--decide-millis", "3000"]
+        needs("server", "--rdlv", "--deta", "--decide-until")
+        self.file = temporary("decide", MEMORY) / "now"
+        self.options = ["--decide-until", str(self.file)]
 
     def over(self):
-        if self.file:
-            self.file.touch()
+        self.file.touch()
 
 
 @contextlib.contextmanager
@@ -165,8 +164,8 @@ def _():
 @case("second-client.detaches-too-late")
 def _():
     """The result is there already: 221 all the same."""
-    with slow() as it:
-        for options in ((), ("--plain",)):
+    for options in ((), ("--plain",)):
+        with slow() as it:
             client = _long(*PATIENT, "--on-120", "deta", *options)
             client.run(it, at_120=lambda number: _decided(it), outcome="detached")
             it.taken(h.dots())

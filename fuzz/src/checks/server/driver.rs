@@ -150,10 +150,6 @@ impl<'d, 'c> Driver<'d, 'c> {
                 self.event(event);
                 self.transmit(usize::MAX);
             }
-            while let Some(question) = self.open.pop() {
-                moved = true;
-                self.answer(question, 0);
-            }
             moved |= self.transmit(usize::MAX);
             if !moved {
                 return;
@@ -409,6 +405,13 @@ impl<'d, 'c> Driver<'d, 'c> {
             question if is_question(&question) => {
                 let how = self.choices.below(8);
                 self.answer(question, how);
+                // Asked again for a wrong answer: at the same octet, whatever comes behind it.
+                while self.mode == Mode::Prompt {
+                    let Some(question) = self.open.pop() else {
+                        break;
+                    };
+                    self.answer(question, 0);
+                }
             }
             _ => {}
         }

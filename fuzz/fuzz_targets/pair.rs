@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| smtp_checkpoint_fuzz::checks::pair::check(data));
