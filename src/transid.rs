@@ -18,7 +18,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
-use crate::class::{TRANSID_ATOM, run};
+use crate::class::{TRANSID_ATOM, split_run};
 
 /// A well-formed TRANSID, brackets included.
 ///
@@ -178,24 +178,28 @@ impl TransId {
 }
 
 fn check(value: &[u8]) -> Result<(), TransIdError> {
-    if value.first() != Some(&b'<') {
-        return Err(TransIdError::NoOpeningBracket);
-    }
-    let (mut at, mut after_at) = (1, false);
+    let mut rest = value
+        .strip_prefix(b"<")
+        .ok_or(TransIdError::NoOpeningBracket)?;
+    let mut after_at = false;
     loop {
-        let atom = run(TRANSID_ATOM, value.get(at..).unwrap_or_default());
-        at += atom;
-        match value.get(at) {
-            None => return Err(TransIdError::NoClosingBracket),
-            Some(b'>' | b'@' | b'.') if atom == 0 => return Err(TransIdError::EmptyAtom { at }),
-            Some(b'.') => {}
-            Some(b'@') if !after_at => after_at = true,
-            Some(b'>') if !after_at => return Err(TransIdError::NoAt),
-            Some(b'>') if value.len() == at + 1 => return Ok(()),
-            Some(b'>') => return Err(TransIdError::AfterClosingBracket { at: at + 1 }),
-            Some(_) => return Err(TransIdError::Octet { at }),
-        }
-        at += 1;
+        let (atom, behind) = split_run(TRANSID_ATOM, rest);
+        let at = value.len() - behind.len();
+        rest = match behind {
+            [] => return Err(TransIdError::NoClosingBracket),
+            [b'>' | b'@' | b'.', ..] if atom.is_empty() => {
+                return Err(TransIdError::EmptyAtom { at });
+            }
+            [b'.', rest @ ..] => rest,
+            [b'@', rest @ ..] if !after_at => {
+                after_at = true;
+                rest
+            }
+            [b'>', ..] if !after_at => return Err(TransIdError::NoAt),
+            [b'>'] => return Ok(()),
+            [b'>', ..] => return Err(TransIdError::AfterClosingBracket { at: at + 1 }),
+            _ => return Err(TransIdError::Octet { at }),
+        };
     }
 }
 

@@ -125,18 +125,18 @@ pub(super) fn scan_domain(input: &[u8]) -> Result<(DomainOrLiteral<'_>, &[u8]), 
 }
 
 /// Length of labels joined by single dots at the start of `input`.
+#[inline(always)]
 fn scan_labels(input: &[u8]) -> Result<usize, MailboxError> {
-    let mut len = 0;
+    let mut rest = input;
     loop {
-        let (label, behind) = split_run(LABEL, input.get(len..).unwrap_or_default());
+        let (label, behind) = split_run(LABEL, rest);
         if matches!(label, [] | [b'-', ..] | [.., b'-']) {
             return Err(MailboxError::Domain);
         }
-        len += label.len();
-        if behind.first() != Some(&b'.') {
-            return Ok(len);
+        match behind {
+            [b'.', next @ ..] => rest = next,
+            _ => return Ok(input.len() - behind.len()),
         }
-        len += 1;
     }
 }
 

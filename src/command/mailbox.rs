@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::domain::{DomainOrLiteral, check_utf8, scan_domain, split};
 use super::error::MailboxError;
-use crate::class::{ATEXT, run};
+use crate::class::{ATEXT, split_run};
 use crate::text::Text;
 
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).
@@ -228,18 +228,18 @@ fn scan_quoted_string(input: &[u8]) -> Result<usize, MailboxError> {
 }
 
 /// Length of atoms joined by single dots at the start of `input`.
+#[inline(always)]
 fn scan_dot_string(input: &[u8]) -> Result<usize, MailboxError> {
-    let mut len = 0;
+    let mut rest = input;
     loop {
-        let atom = run(ATEXT, input.get(len..).unwrap_or_default());
-        if atom == 0 {
+        let (atom, behind) = split_run(ATEXT, rest);
+        if atom.is_empty() {
             return Err(MailboxError::LocalPart);
         }
-        len += atom;
-        if input.get(len) != Some(&b'.') {
-            return Ok(len);
+        match behind {
+            [b'.', next @ ..] => rest = next,
+            _ => return Ok(input.len() - behind.len()),
         }
-        len += 1;
     }
 }
 

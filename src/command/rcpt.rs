@@ -20,7 +20,7 @@ use super::mail::set;
 use super::params::{self, Parameter, UnknownParameters};
 use super::path::{ForwardPath, scan_forward_path};
 use super::xtext::XText;
-use crate::class::{ADDR_TYPE, run};
+use crate::class::{ADDR_TYPE, run, split_run};
 use crate::word::Word;
 
 /// Events that a DSN is wanted for; one at least.
@@ -121,17 +121,20 @@ pub struct Orcpt<'a> {
 
 impl<'a> Orcpt<'a> {
     fn parse(value: &'a [u8]) -> Option<Self> {
-        let at = memchr::memchr(b';', value)?;
-        let (addr_type, address) = value.split_at_checked(at)?;
-        let address = address.get(1..).filter(|address| !address.is_empty())?;
+        let (addr_type, address) = split_run(ADDR_TYPE, value);
+        let address = address.strip_prefix(b";")?;
+        if addr_type.is_empty() || address.is_empty() {
+            return None;
+        }
         let address = if addr_type.eq_ignore_ascii_case(b"utf-8") {
             XText::parse_utf8(address)?
         } else {
             XText::parse(address)?
         };
         // It goes into the header of a DSN some day.
-        let is_sound = is_addr_type(addr_type) && address.is_free_of_controls();
-        is_sound.then_some(Self { addr_type, address })
+        address
+            .is_free_of_controls()
+            .then_some(Self { addr_type, address })
     }
 }
 
