@@ -18,7 +18,7 @@ const KIB: usize = 1024;
 /// A name, and what makes the work ready and returns it.
 type Workload = (&'static str, fn() -> Box<dyn FnMut()>);
 
-const WORKLOADS: [Workload; 14] = [
+const WORKLOADS: [Workload; 15] = [
     // The anchor: where it differs from what was recorded, the processor's vectors do.
     ("memchr2-1MiB", || {
         let quiet = vec![b'x'; 1024 * KIB];
@@ -46,6 +46,20 @@ const WORKLOADS: [Workload; 14] = [
         Box::new(move || {
             server.serve(&reads);
             assert!(server.replies.starts_with(b"220 ") && server.received > 4000);
+        })
+    }),
+    // In a session that has had such before.
+    ("server-message-4KiB", || {
+        let mut server = server::Server::default();
+        let reads = server::plain(&content(76, false, 4 * KIB));
+        let (hello, message) = reads.split_at(1);
+        server.read(hello);
+        let message = message[..2].to_vec();
+        Box::new(move || {
+            server.received = 0;
+            server.replies.clear();
+            server.read(&message);
+            assert!(server.replies.ends_with(b"accepted\r\n") && server.received > 4000);
         })
     }),
     ("server-restart-4KiB", || {

@@ -19,11 +19,14 @@
 //! * 65: bad input: command line, address, or a message that SMTP cannot carry.
 //!
 //! Nobody gets the message twice: the journal knows who has it, also when everybody does.
+//! A restart reads nothing of the message below the offset but 64 KiB at most, also where its lines
+//! end in LF: what is known of it (`support/measure.rs`) is kept beside the journal.
 //! `support/courier.rs` shows what the outcome of an attempt means for the journal,
 //! `support/journal.rs` what has to be durable when, and `support/client_driver.rs` how a session
 //! is driven on a blocking socket.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -41,6 +44,7 @@ use self::support::client_driver::Attempt;
 use self::support::courier::{Courier, Letter, Patience, Standing, explain};
 use self::support::dialogue::Dialogue;
 use self::support::journal::Fate;
+use self::support::measure::Measure;
 use self::support::message::Message;
 
 mod support;
@@ -125,7 +129,15 @@ fn main() -> ExitCode {
     if let Err(error) = run(&arguments, &mut courier) {
         eprintln!("send: {error}");
     }
+    if courier.standing() != Standing::Pending {
+        let _ = fs::remove_file(kept(&arguments));
+    }
     report(&courier)
+}
+
+/// What is known of the message, for a restart after this program has died.
+fn kept(arguments: &Arguments) -> PathBuf {
+    Measure::path(&arguments.journal, &arguments.file)
 }
 
 /// Everything that is wrong for good is found before anything is sent.
@@ -135,7 +147,11 @@ fn check(arguments: &Arguments) -> Result<(Message, Arc<ClientConfig>), Box<dyn 
         Mailbox::parse(address.as_bytes()).map_err(|error| format!("{address:?}: {error}"))?;
     }
     let file = arguments.file.display();
-    let message = Message::open(&arguments.file).map_err(|error| format!("{file}: {error}"))?;
+    let kept = kept(arguments);
+    // Where this fails, the journal will say so.
+    let _ = fs::create_dir_all(&arguments.journal);
+    let message = Message::open_keeping(&arguments.file, Some(&kept));
+    let message = message.map_err(|error| format!("{file}: {error}"))?;
     if let Some(fault) = message.fault() {
         let at = fault.at.get();
         return Err(format!("{file}: {:?} at octet {at} cannot be sent", fault.kind).into());

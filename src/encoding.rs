@@ -1,8 +1,9 @@
 //! The byte encoding of what outlives a process: kind, version, fields, checksum.
 //!
 //! Layer 0, private. Numbers are big-endian, octet strings carry a 32-bit length. The checksum
-//! (FNV-1a, 64 bits) tells a torn or rotten write; it is no protection against an attacker who can
-//! write to the store. A decoder never panics and takes no memory that the input does not back.
+//! (FNV-1a, 64 bits; for what may be long over words of eight octets) tells a torn or rotten write;
+//! it is no protection against an attacker who can write to the store. A decoder never panics and
+//! takes no memory that the input does not back.
 
 use alloc::vec::Vec;
 
@@ -73,6 +74,13 @@ impl Writer {
         self.u64(sum);
         self.0
     }
+
+    /// For what may be long: with the checksum that [`Reader::of_long`] wants.
+    pub(crate) fn finish_long(mut self) -> Vec<u8> {
+        let sum = checksum_of_words(&self.0);
+        self.u64(sum);
+        self.0
+    }
 }
 
 /// Reads the fields of one value, in the order in which they were written.
@@ -85,6 +93,20 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Checks kind, version (1 up to `newest`) and checksum.
     pub(crate) fn new(octets: &'a [u8], kind: Kind, newest: u8) -> Result<Self, DecodeError> {
+        Self::with(octets, kind, newest, checksum)
+    }
+
+    /// The same for what [`Writer::finish_long`] wrote.
+    pub(crate) fn of_long(octets: &'a [u8], kind: Kind, newest: u8) -> Result<Self, DecodeError> {
+        Self::with(octets, kind, newest, checksum_of_words)
+    }
+
+    fn with(
+        octets: &'a [u8],
+        kind: Kind,
+        newest: u8,
+        checksum: fn(&[u8]) -> u64,
+    ) -> Result<Self, DecodeError> {
         let found = octets.get(..3).ok_or(DecodeError::Truncated)?;
         if found != kind {
             return Err(DecodeError::WrongKind);
@@ -236,10 +258,28 @@ pub(crate) fn octets_from<'de, D: serde::Deserializer<'de>>(
     deserializer.deserialize_byte_buf(Octets)
 }
 
+const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
 fn checksum(octets: &[u8]) -> u64 {
-    octets.iter().fold(0xcbf2_9ce4_8422_2325, |sum, octet| {
-        (sum ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    checksum_from(BASIS, octets)
+}
+
+fn checksum_from(basis: u64, octets: &[u8]) -> u64 {
+    let step = |sum: u64, octet: &u8| (sum ^ u64::from(*octet)).wrapping_mul(PRIME);
+    octets.iter().fold(basis, step)
+}
+
+/// The same over words of eight octets, and the octets left at the end: one step for eight.
+fn checksum_of_words(octets: &[u8]) -> u64 {
+    let words = octets.chunks_exact(8);
+    let rest = words.remainder();
+    let sum = words.fold(BASIS, |sum, word| {
+        let word = word.try_into().map_or(0, u64::from_be_bytes);
+        // The rotation brings what the product has lost at the top back in.
+        (sum.rotate_left(23) ^ word).wrapping_mul(PRIME)
+    });
+    checksum_from(sum, rest)
 }
 
 #[cfg(test)]
@@ -284,6 +324,7 @@ mod tests {
                 Reader::new(&octets[..index], KIND, 1).is_err(),
                 "cut at {index}"
             );
+            assert!(Reader::of_long(&octets[..index], KIND, 1).is_err());
             for bit in 0..8 {
                 let mut damaged = octets.clone();
                 damaged[index] ^= 1 << bit;
@@ -291,6 +332,27 @@ mod tests {
                     Reader::new(&damaged, KIND, 1).is_err(),
                     "octet {index} bit {bit}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_long_value_is_noticed() {
+        let octets = {
+            let mut writer = Writer::new(KIND, 1);
+            for number in 0..100 {
+                writer.u32(number);
+            }
+            writer.finish_long()
+        };
+        assert!(Reader::of_long(&octets, KIND, 1).is_ok());
+        assert!(Reader::new(&octets, KIND, 1).is_err());
+        for index in 0..octets.len() {
+            assert!(Reader::of_long(&octets[..index], KIND, 1).is_err());
+            for bit in 0..8 {
+                let mut damaged = octets.clone();
+                damaged[index] ^= 1 << bit;
+                assert!(Reader::of_long(&damaged, KIND, 1).is_err());
             }
         }
     }

@@ -16,6 +16,7 @@
 //! # Ok::<(), smtp_checkpoint::envelope::NotAnEnvelopeLine>(())
 //! ```
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -28,13 +29,45 @@ use crate::error::DecodeError;
 use crate::reply::{Reply, Severity};
 
 /// MAIL and the RCPTs of one transaction, with the reply that each was given.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Cloning is cheap: clones share their memory until one of them is changed.
+#[derive(Clone)]
 pub struct Envelope {
+    /// `None` where there is nothing yet.
+    said: Option<Arc<Said>>,
+}
+
+/// What an envelope holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
     /// All lines, one behind the other, without CRLF.
     lines: Vec<u8>,
     mail: Entry,
     recipients: Vec<Entry>,
 }
+
+static NOTHING: Said = Said::nothing();
+
+impl Said {
+    const fn nothing() -> Self {
+        Self {
+            lines: Vec::new(),
+            mail: Entry {
+                line: 0..0,
+                reply: None,
+            },
+            recipients: Vec::new(),
+        }
+    }
+}
+
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        self.said() == other.said()
+    }
+}
+
+impl Eq for Envelope {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -97,45 +130,60 @@ impl Envelope {
     pub fn new(mail: &[u8], reply: Reply) -> Result<Self, NotAnEnvelopeLine> {
         let mut envelope = Self::empty();
         envelope.begin(mail)?;
-        envelope.mail.reply = Some(reply);
+        envelope.answer_mail(reply);
         Ok(envelope)
     }
 
     /// Nothing yet. Private to the crate: outside it an envelope has its MAIL.
-    pub(crate) fn empty() -> Self {
-        Self {
-            lines: Vec::new(),
-            mail: Entry {
-                line: 0..0,
-                reply: None,
-            },
-            recipients: Vec::new(),
-        }
+    pub(crate) const fn empty() -> Self {
+        Self { said: None }
     }
 
-    /// Forgets all, keeps the memory up to a bound.
+    fn said(&self) -> &Said {
+        self.said.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// For changes: from here on this envelope shares nothing.
+    fn own(&mut self) -> &mut Said {
+        Arc::make_mut(self.said.get_or_insert_with(|| Arc::new(Said::nothing())))
+    }
+
+    /// Forgets all, keeps the memory up to a bound, where nobody else has it.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 4096;
-        self.lines.clear();
-        self.lines.shrink_to(KEPT);
-        self.recipients.clear();
-        self.recipients.shrink_to(KEPT / size_of::<Entry>());
-        self.mail.line = 0..0;
-        self.mail.reply = None;
+        let Some(said) = self.said.as_mut().and_then(Arc::get_mut) else {
+            self.said = None;
+            return;
+        };
+        said.lines.clear();
+        said.lines.shrink_to(KEPT);
+        said.recipients.clear();
+        said.recipients.shrink_to(KEPT / size_of::<Entry>());
+        said.mail.line = 0..0;
+        said.mail.reply = None;
     }
 
     pub(crate) fn begin(&mut self, mail: &[u8]) -> Result<(), NotAnEnvelopeLine> {
         if !matches!(Command::parse(mail), Ok(Command::Mail(_))) {
             return Err(NotAnEnvelopeLine);
         }
-        self.clear();
-        self.lines.extend_from_slice(mail);
-        self.mail.line = 0..mail.len();
+        self.begin_with(mail);
         Ok(())
     }
 
+    /// Begins with a line that was read as a MAIL command.
+    pub(crate) fn begin_with(&mut self, mail: &[u8]) {
+        /// Enough for the commands of a usual message.
+        const FIRST: usize = 256;
+        self.clear();
+        let said = self.own();
+        said.lines.reserve(FIRST.max(mail.len()));
+        said.lines.extend_from_slice(mail);
+        said.mail.line = 0..mail.len();
+    }
+
     pub(crate) fn answer_mail(&mut self, reply: Reply) {
-        self.mail.reply = Some(reply);
+        self.own().mail.reply = Some(reply);
     }
 
     /// Adds `rcpt`, an RCPT command line without CRLF, with the reply that it was given.
@@ -154,29 +202,38 @@ impl Envelope {
         if !matches!(Command::parse(rcpt), Ok(Command::Rcpt(_))) {
             return Err(NotAnEnvelopeLine);
         }
-        let start = self.lines.len();
-        self.lines.extend_from_slice(rcpt);
-        self.recipients.push(Entry {
-            line: start..self.lines.len(),
+        Ok(self.push_with(rcpt))
+    }
+
+    /// The same for a line that was read as an RCPT command.
+    pub(crate) fn push_with(&mut self, rcpt: &[u8]) -> usize {
+        let said = self.own();
+        let start = said.lines.len();
+        said.lines.extend_from_slice(rcpt);
+        said.recipients.push(Entry {
+            line: start..said.lines.len(),
             reply: None,
         });
-        Ok(self.recipients.len() - 1)
+        said.recipients.len() - 1
     }
 
     pub(crate) fn answer_recipient(&mut self, index: usize, reply: Reply) {
-        if let Some(entry) = self.recipients.get_mut(index) {
+        if let Some(entry) = self.own().recipients.get_mut(index) {
             entry.reply = Some(reply);
         }
     }
 
     fn line(&self, entry: &Entry) -> &[u8] {
-        self.lines.get(entry.line.clone()).unwrap_or_default()
+        self.said()
+            .lines
+            .get(entry.line.clone())
+            .unwrap_or_default()
     }
 
     /// The MAIL command line without CRLF, octet for octet.
     #[must_use]
     pub fn mail_line(&self) -> &[u8] {
-        self.line(&self.mail)
+        self.line(&self.said().mail)
     }
 
     /// The MAIL command, read.
@@ -192,7 +249,7 @@ impl Envelope {
     /// The reply that MAIL was given; `None` while its question is open.
     #[must_use]
     pub fn mail_reply(&self) -> Option<&Reply> {
-        self.mail.reply.as_ref()
+        self.said().mail.reply.as_ref()
     }
 
     /// All RCPTs, refused ones too, in the order of the commands.
@@ -212,7 +269,7 @@ impl Envelope {
     /// The RCPT with this index.
     #[must_use]
     pub fn recipient(&self, index: usize) -> Option<Recipient<'_>> {
-        let entry = self.recipients.get(index)?;
+        let entry = self.said().recipients.get(index)?;
         Some(Recipient {
             index,
             line: self.line(entry),
@@ -227,8 +284,9 @@ impl Envelope {
 
     /// Forgets all replies, keeps the commands.
     pub(crate) fn forget_replies(&mut self) {
-        self.mail.reply = None;
-        for recipient in &mut self.recipients {
+        let said = self.own();
+        said.mail.reply = None;
+        for recipient in &mut said.recipients {
             recipient.reply = None;
         }
     }
@@ -240,9 +298,10 @@ impl Envelope {
                 reply.store(writer.raw());
             }
         };
-        entry(writer, &self.mail);
-        writer.count(self.recipients.len());
-        for recipient in &self.recipients {
+        let said = self.said();
+        entry(writer, &said.mail);
+        writer.count(said.recipients.len());
+        for recipient in &said.recipients {
             entry(writer, recipient);
         }
     }
@@ -259,7 +318,7 @@ impl Envelope {
         envelope
             .begin(reader.octets()?)
             .map_err(|_| DecodeError::Damaged)?;
-        envelope.mail.reply = reply(reader)?;
+        envelope.own().mail.reply = reply(reader)?;
         for _ in 0..reader.count()? {
             let index = envelope
                 .push_open(reader.octets()?)
@@ -284,7 +343,7 @@ impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
             .field("mail", &format_args!("{}", self.mail_line().escape_ascii()))
-            .field("recipients", &self.recipients.len())
+            .field("recipients", &self.said().recipients.len())
             .finish_non_exhaustive()
     }
 }
@@ -306,7 +365,12 @@ impl<'a> Iterator for Recipients<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.envelope.recipients.len().saturating_sub(self.next);
+        let left = self
+            .envelope
+            .said()
+            .recipients
+            .len()
+            .saturating_sub(self.next);
         (left, Some(left))
     }
 }

@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | 4 | [`server`], [`client`]: whole sessions (feature `session`, on by default) |
 //! | 3 | [`checkpoint`]: keys, records, the server's transaction, the client's unfinished one; [`rdlv`] and [`dsn`]: long and detached submissions |
-//! | 2 | [`dot`]: the dot codec with canonical offsets; [`envelope`] |
+//! | 2 | [`dot`]: the dot codec with canonical offsets; [`canonical`]: offsets in storage whose lines end in LF; [`envelope`] |
 //! | 1 | [`command`], [`reply`], [`ehlo`], [`mod@line`], [`transid`], [`offset`]: what stands on the wire |
 //! | 0 | [`error`], [`limits`], [`protocol`], [`time`] |
 //!
@@ -70,6 +70,7 @@ pub mod offset;
 pub mod reply;
 pub mod transid;
 // Layer 2
+pub mod canonical;
 pub mod dot;
 pub mod envelope;
 // Layer 3

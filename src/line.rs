@@ -75,6 +75,8 @@ pub struct LineReader {
     skipping: Skipping,
     /// The first octets of the line that was refused last.
     refused: [u8; START],
+    /// Why it was, until it is told.
+    error: Option<LineError>,
 }
 
 /// As much of a refused line as tells its verb.
@@ -101,6 +103,7 @@ impl LineReader {
             partial: Vec::new(),
             skipping: Skipping::No,
             refused: [0; START],
+            error: None,
         }
     }
 
@@ -118,11 +121,28 @@ impl LineReader {
     /// the next line. A line over `limit` is skipped in constant memory and reported once, at its
     /// CRLF; within `limit` the first faulty octet decides.
     pub fn read(&mut self, input: &mut Bytes, limit: usize) -> Option<Result<Bytes, LineError>> {
+        let line = self.read_any(input, limit)?;
+        Some(self.take_error().map_or(Ok(line), Err))
+    }
+
+    /// The same in two steps, for a caller in a hurry: where the line is not one, the error is for
+    /// [`take_error`](Self::take_error). (A result of both is moved about in odd pieces.)
+    pub(crate) fn read_any(&mut self, input: &mut Bytes, limit: usize) -> Option<Bytes> {
         if input.is_empty() {
             return None;
         }
         if self.skipping != Skipping::No {
             return self.skip(input);
+        }
+        if self.partial.is_empty() {
+            // In one pass: the line as it should be, whole and with nothing wrong.
+            let first = memchr3(b'\r', b'\n', 0, input).unwrap_or(input.len());
+            let end = first.saturating_add(2);
+            if end <= limit && input.get(first..end) == Some(b"\r\n") {
+                let mut line = input.split_to(end);
+                line.truncate(first);
+                return Some(line);
+            }
         }
         let cr_before = self.partial.last() == Some(&b'\r');
         match end_of_line(input, cr_before) {
@@ -132,6 +152,11 @@ impl LineReader {
                 None
             }
         }
+    }
+
+    /// What was wrong with the line that was read last.
+    pub(crate) fn take_error(&mut self) -> Option<LineError> {
+        self.error.take()
     }
 
     /// Whether the start of a line has been taken in whose end has not come.
@@ -159,12 +184,13 @@ impl LineReader {
     }
 
     /// The line ends at `end` in `input`, behind its LF.
-    fn finish(&mut self, input: &mut Bytes, end: usize, limit: usize) -> Result<Bytes, LineError> {
+    fn finish(&mut self, input: &mut Bytes, end: usize, limit: usize) -> Bytes {
         let last = input.split_to(end.min(input.len()));
         let partial = mem::take(&mut self.partial);
         if partial.len().saturating_add(last.len()) > limit {
             self.refuse(&partial, &last);
-            return Err(LineError::TooLong);
+            self.error = Some(LineError::TooLong);
+            return Bytes::new();
         }
         let mut line = if partial.is_empty() {
             last
@@ -177,9 +203,10 @@ impl LineReader {
         line.truncate(line.len().saturating_sub(2));
         if let Err(error) = check_line(&line) {
             self.refuse(&line, &[]);
-            return Err(error);
+            self.error = Some(error);
+            return Bytes::new();
         }
-        Ok(line)
+        line
     }
 
     /// No line end in `input`: keeps it, unless no end that may come can make the line fit.
@@ -209,12 +236,13 @@ impl LineReader {
         input.advance(input.len());
     }
 
-    fn skip(&mut self, input: &mut Bytes) -> Option<Result<Bytes, LineError>> {
+    fn skip(&mut self, input: &mut Bytes) -> Option<Bytes> {
         match end_of_line(input, self.skipping == Skipping::YesAfterCr) {
             Some(end) => {
                 input.advance(end.min(input.len()));
                 self.skipping = Skipping::No;
-                Some(Err(LineError::TooLong))
+                self.error = Some(LineError::TooLong);
+                Some(Bytes::new())
             }
             None => {
                 self.skipping = if input.last() == Some(&b'\r') {

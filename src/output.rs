@@ -12,9 +12,19 @@ use crate::error::UsageError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Position(u64);
 
+/// The most that a buffer is kept for when it is empty.
+const KEPT: u32 = 2 * 1024;
+
+/// Enough for the replies to a usual group.
+const FIRST: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     waiting: BytesMut,
+    /// The most that has waited at a time since the buffer was new.
+    most: u32,
+    /// Small buffers are kept when they are empty.
+    keeps: bool,
     /// Moved out and not yet reported as transmitted.
     taken: usize,
     transmitted: u64,
@@ -24,6 +34,20 @@ impl Output {
     /// Where to write.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.waiting
+    }
+
+    /// From here on a small buffer is kept although it is empty, so that the next reply takes no
+    /// new one. Without it an idle session holds none.
+    pub(crate) fn keep(&mut self) {
+        if !self.keeps {
+            self.keeps = true;
+            self.waiting.reserve(FIRST);
+        }
+    }
+
+    fn note_most(&mut self) {
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.most = self.most.max(waiting);
     }
 
     /// What has not been moved out, for transports that tell when they are ready.
@@ -36,6 +60,7 @@ impl Output {
         if self.waiting.is_empty() {
             return None;
         }
+        self.note_most();
         let octets = self.waiting.split().freeze();
         self.taken += octets.len();
         Some(octets)
@@ -43,6 +68,7 @@ impl Output {
 
     /// The transport took `count` octets: those moved out first, then those lent.
     pub(crate) fn transmitted(&mut self, count: usize) -> Result<(), UsageError> {
+        self.note_most();
         let lent = count.saturating_sub(self.taken);
         if lent > self.waiting.len() {
             return Err(UsageError::TransmittedTooMuch);
@@ -50,9 +76,10 @@ impl Output {
         self.taken -= count - lent;
         bytes::Buf::advance(&mut self.waiting, lent);
         self.transmitted += count as u64;
-        if self.waiting.is_empty() && self.taken == 0 {
-            // An idle session holds no buffer.
+        let keeps = self.keeps && self.most <= KEPT;
+        if self.waiting.is_empty() && self.taken == 0 && !keeps {
             self.waiting = BytesMut::new();
+            self.most = 0;
         }
         Ok(())
     }

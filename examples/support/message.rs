@@ -7,22 +7,21 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
+use smtp_checkpoint::canonical::{CanonicalForm, CanonicalIndex, SeekError};
 use smtp_checkpoint::checkpoint::Content;
-use smtp_checkpoint::dot::{ContentChecker, Fault};
+use smtp_checkpoint::dot::Fault;
+
+use super::measure::Measure;
 
 #[derive(Debug)]
 pub struct Message {
     file: File,
-    /// What the file looked like when it was measured.
-    seen: (u64, Option<SystemTime>),
-    content: Content,
-    /// Every line ends in CRLF already, so that offsets in the file are offsets in the message.
-    is_canonical: bool,
-    fault: Option<Fault>,
-    needs_8bit: bool,
-    needs_utf8: bool,
+    /// What the file looked like when it was opened.
+    seen: Seen,
+    measure: Measure,
 }
+
+type Seen = (u64, Option<SystemTime>);
 
 impl Message {
     /// Opens a file and reads it once.
@@ -31,44 +30,33 @@ impl Message {
     ///
     /// Where it cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let seen = fingerprint_of(&file.metadata()?);
-        let mut digest = Sha256::new();
-        let mut checker = ContentChecker::new();
-        let (mut octets, mut in_header, mut at_line_start) = (0, true, true);
-        let (mut needs_8bit, mut needs_utf8) = (false, false);
-        let mut canonical = Canonical::new(&file);
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let count = canonical.read(&mut buffer)?;
-            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
-                break;
-            };
-            octets += count as u64;
-            digest.update(piece);
-            checker.check(piece);
-            needs_8bit |= !piece.is_ascii();
-            if in_header {
-                for octet in piece {
-                    in_header &= !(at_line_start && *octet == b'\r');
-                    at_line_start = *octet == b'\n';
-                    needs_utf8 |= in_header && !octet.is_ascii();
+        Self::open_keeping(path, None)
+    }
+
+    /// Opens a file and reads it once, or not even that where an earlier run has kept in `kept`
+    /// what there is to know.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn open_keeping(path: &Path, kept: Option<&Path>) -> io::Result<Self> {
+        let (file, began) = (File::open(path)?, SystemTime::now());
+        let metadata = file.metadata()?;
+        let recalled = kept.and_then(|kept| Measure::recall(kept, &metadata));
+        let measure = match recalled {
+            Some(measure) => measure,
+            None => {
+                let measure = Measure::of(&file)?;
+                if let Some(kept) = kept {
+                    // Without it the next run reads the file once more, and that is all.
+                    let _ = measure.keep(kept, &metadata, began);
                 }
+                measure
             }
-        }
-        let unfinished_last_line = octets > 0 && !canonical.after_crlf;
-        let is_canonical = octets == seen.0;
+        };
         Ok(Self {
-            seen,
-            content: Content {
-                octets,
-                unfinished_last_line,
-                fingerprint: digest.finalize().to_vec(),
-            },
-            is_canonical,
-            fault: checker.finish().first(),
-            needs_8bit,
-            needs_utf8,
+            seen: seen(&metadata),
+            measure,
             file,
         })
     }
@@ -76,105 +64,104 @@ impl Message {
     /// Size and fingerprint, for the transaction.
     #[must_use]
     pub fn content(&self) -> &Content {
-        &self.content
+        &self.measure.content
     }
 
     /// What SMTP cannot carry: a bare CR, or NUL.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
-        self.fault
+        self.measure.fault
     }
 
     /// Whether an octet has its eighth bit set (RFC 6152).
     #[must_use]
     pub fn needs_8bit(&self) -> bool {
-        self.needs_8bit
+        self.measure.needs_8bit
     }
 
     /// Whether the header does (RFC 6531).
     #[must_use]
     pub fn needs_utf8(&self) -> bool {
-        self.needs_utf8
+        self.measure.needs_utf8
     }
 
-    /// The message from `start` on. A file with LF alone is read from its beginning for that: to
-    /// know where octet `start` is, somebody has to count the lines.
+    /// The message from `start` on. Of what is before it at most 64 KiB are read, whatever the
+    /// line ends are.
     ///
     /// The last read fails if the file was changed meanwhile: what has been sent is then neither
     /// the old message nor the new one, and must not be ended as if it were whole.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read.
+    /// Where the file cannot be read, or is seen not to be the one that was measured.
     pub fn read_from(&self, start: u64) -> io::Result<impl Read + use<>> {
-        let mut file = self.file.try_clone()?;
-        let (seen, watched) = (self.seen, self.file.try_clone()?);
-        let skip = if self.is_canonical { 0 } else { start };
-        file.seek(SeekFrom::Start(start - skip))?;
-        let mut canonical = Canonical::new(file);
-        io::copy(&mut (&mut canonical).take(skip), &mut io::sink())?;
-        // An LF at the very start of what is left belongs to the CR before it.
-        canonical.after_cr |= self.is_canonical && start > 0;
         Ok(Watched {
-            canonical,
-            file: watched,
-            seen,
+            rest: Rest::new(self.file.try_clone()?, &self.measure.index, start)?,
+            file: self.file.try_clone()?,
+            seen: self.seen,
         })
     }
 }
 
-fn fingerprint_of(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+fn seen(metadata: &Metadata) -> Seen {
     (metadata.len(), metadata.modified().ok())
 }
 
-/// Turns LF without CR into CRLF.
-struct Canonical<R> {
-    inner: BufReader<R>,
-    after_cr: bool,
-    after_crlf: bool,
+/// What is stored from some offset in the message on, in SMTP canonical form.
+#[derive(Debug)]
+pub struct Rest<R> {
+    stored: BufReader<R>,
+    form: CanonicalForm,
 }
 
-impl<R: Read> Canonical<R> {
-    fn new(inner: R) -> Self {
-        Self {
-            inner: BufReader::with_capacity(64 * 1024, inner),
-            after_cr: false,
-            after_crlf: false,
-        }
+impl<R: Read + Seek> Rest<R> {
+    /// Seeks.
+    ///
+    /// # Errors
+    ///
+    /// Where what is stored cannot be read, or is not what was indexed.
+    pub fn new(mut stored: R, index: &CanonicalIndex, start: u64) -> io::Result<Self> {
+        let window = match index.look_up(start.into()) {
+            // The CRLF that DATA adds to an unfinished last line is not in the file.
+            Err(SeekError::BeyondEnd) => index.look_up(index.canonical_length()),
+            window => window,
+        };
+        let window = window.map_err(io::Error::other)?;
+        let range = window.range();
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut octets = vec![0; length];
+        stored.seek(SeekFrom::Start(range.start))?;
+        stored.read_exact(&mut octets)?;
+        let place = window.find(&octets).map_err(io::Error::other)?;
+        stored.seek(SeekFrom::Start(place.stored()))?;
+        Ok(Self {
+            stored: BufReader::with_capacity(64 * 1024, stored),
+            form: CanonicalForm::starting_at(place),
+        })
     }
 }
 
-impl<R: Read> Read for Canonical<R> {
+impl<R: Read> Read for Rest<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let input = self.inner.fill_buf()?;
-        let (mut read, mut written) = (0, 0);
-        while let (Some(&octet), Some(slot)) = (input.get(read), buffer.get_mut(written)) {
-            if octet == b'\n' && !self.after_cr {
-                *slot = b'\r';
-                self.after_cr = true; // the LF itself comes next
-            } else {
-                *slot = octet;
-                read += 1;
-                self.after_crlf = octet == b'\n';
-                self.after_cr = octet == b'\r';
-            }
-            written += 1;
-        }
-        self.inner.consume(read);
+        let mut stored = self.stored.fill_buf()?;
+        let before = stored.len();
+        let written = self.form.convert(&mut stored, buffer);
+        let consumed = before - stored.len();
+        self.stored.consume(consumed);
         Ok(written)
     }
 }
 
 struct Watched<R> {
-    canonical: Canonical<R>,
+    rest: Rest<R>,
     file: File,
-    seen: (u64, Option<SystemTime>),
+    seen: Seen,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.canonical.read(buffer)?;
-        if count == 0 && fingerprint_of(&self.file.metadata()?) != self.seen {
+        let count = self.rest.read(buffer)?;
+        if count == 0 && seen(&self.file.metadata()?) != self.seen {
             return Err(io::Error::other("the file was changed while it was sent"));
         }
         Ok(count)

@@ -4,7 +4,7 @@
 //! it decides ([`ruling`]) and how it reports failures ([`report`]), and the loop that drives a
 //! server session on a blocking socket ([`driver`]). For clients the same
 //! three: a journal ([`journal`]), what is done with it ([`courier`]), and the loop
-//! ([`client_driver`]). Between them, to see what they do, a connection that can be cut
+//! ([`client_driver`]); and the message, whatever its line ends ([`message`], [`measure`]). Between them, to see what they do, a connection that can be cut
 //! ([`cutter`]).
 
 // A library in all but name: every example is a program of its own and uses only a part of this.
@@ -16,6 +16,7 @@ pub mod cutter;
 pub mod dialogue;
 pub mod driver;
 pub mod journal;
+pub mod measure;
 pub mod message;
 pub mod progress;
 pub mod report;

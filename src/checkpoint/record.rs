@@ -95,19 +95,34 @@ impl Completion {
 /// let verdict = Verdict::from(standard::OK);
 /// assert_eq!(verdict.replies().len(), 1);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct Verdict {
-    replies: Vec<Reply>,
+    replies: Replies,
     dsn_issued: bool,
 }
+
+/// Final replies: one is no reason to allocate.
+#[derive(Debug, Clone)]
+enum Replies {
+    One(Reply),
+    Each(Vec<Reply>),
+}
+
+impl PartialEq for Verdict {
+    fn eq(&self, other: &Self) -> bool {
+        self.replies() == other.replies() && self.dsn_issued == other.dsn_issued
+    }
+}
+
+impl Eq for Verdict {}
 
 impl Verdict {
     /// One final reply for each accepted recipient, in the order of the RCPT commands
     /// (LMTP, RFC 2033 §4.2).
     pub fn for_each_recipient(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self {
-            replies: replies.into_iter().collect(),
+            replies: Replies::Each(replies.into_iter().collect()),
             dsn_issued: false,
         }
     }
@@ -122,7 +137,10 @@ impl Verdict {
     /// The final replies.
     #[must_use]
     pub fn replies(&self) -> &[Reply] {
-        &self.replies
+        match &self.replies {
+            Replies::One(reply) => core::slice::from_ref(reply),
+            Replies::Each(replies) => replies,
+        }
     }
 
     /// Whether a delivery status notification was issued for some recipient.
@@ -134,17 +152,17 @@ impl Verdict {
     /// Whether any recipient was accepted.
     #[must_use]
     pub fn accepts(&self) -> bool {
-        self.replies
+        self.replies()
             .iter()
             .any(|reply| reply.severity() == Severity::Completion)
     }
 
     /// Checks that the replies are final ones and as many as `expected`.
     pub(crate) fn check(&self, expected: usize) -> Result<(), Refused> {
-        if self.replies.len() != expected {
+        if self.replies().len() != expected {
             return Err(Refused::ReplyCount);
         }
-        if self.replies.iter().all(is_final) {
+        if self.replies().iter().all(is_final) {
             Ok(())
         } else {
             Err(Refused::ReplyCode)
@@ -164,7 +182,10 @@ fn is_final(reply: &Reply) -> bool {
 impl<R: Into<Reply>> From<R> for Verdict {
     /// The one final reply of SMTP.
     fn from(reply: R) -> Self {
-        Self::for_each_recipient([reply.into()])
+        Self {
+            replies: Replies::One(reply.into()),
+            dsn_issued: false,
+        }
     }
 }
 
@@ -384,9 +405,9 @@ impl Record {
         }
         verdict.check(self.expected_replies())?;
         let replies = if self.detached && verdict.dsn_issued {
-            self.reported(&verdict.replies)
+            self.reported(verdict.replies())
         } else {
-            verdict.replies.clone()
+            verdict.replies().to_vec()
         };
         Ok(Self {
             state: RecordState::Committed(Completion {

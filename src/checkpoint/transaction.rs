@@ -62,7 +62,7 @@ use super::record::{
     Completion, Duty, Generation, Record, RecordState, Transfer, Verdict, expected_replies,
     reported,
 };
-use crate::command::Command;
+use crate::command::{Body, Command, Mail, Rcpt};
 use crate::dot::Faults;
 use crate::envelope::{Envelope, NotAnEnvelopeLine, Recipient};
 use crate::line::Following;
@@ -293,10 +293,18 @@ pub struct Transaction {
     detached: bool,
     /// It had, and the server still has a duty: a final reply that is transmitted ends it.
     takes_back: bool,
+    is_binary: bool,
 }
 
 impl Default for Transaction {
     fn default() -> Self {
+        Self::fresh()
+    }
+}
+
+impl Transaction {
+    /// Nothing yet.
+    pub(crate) const fn fresh() -> Self {
         Self {
             envelope: Envelope::empty(),
             key: None,
@@ -308,25 +316,27 @@ impl Default for Transaction {
             cursor: 0,
             transfer: None,
             confirmed: false,
-            length: OctetOffset::default(),
-            faults: Faults::default(),
+            length: OctetOffset::ZERO,
+            faults: Faults {
+                bare_cr: None,
+                bare_lf: None,
+                nul: None,
+            },
             all_in: false,
             failed: false,
             per_recipient: false,
             detached: false,
             takes_back: false,
+            is_binary: false,
         }
     }
-}
 
-impl Transaction {
     /// A transaction of LMTP: one final reply for each accepted recipient (RFC 2033 §4.2).
     #[must_use]
-    pub fn lmtp() -> Self {
-        Self {
-            per_recipient: true,
-            ..Self::default()
-        }
+    pub const fn lmtp() -> Self {
+        let mut transaction = Self::fresh();
+        transaction.per_recipient = true;
+        transaction
     }
 
     /// MAIL came: `mail` is its line without CRLF, `key` is `Some` where it has a TRANSID. What
@@ -340,15 +350,25 @@ impl Transaction {
         mail: &[u8],
         key: Option<TransactionKey>,
     ) -> Result<(), NotAnEnvelopeLine> {
-        let mut envelope = core::mem::replace(&mut self.envelope, Envelope::empty());
-        let begun = envelope.begin(mail);
-        *self = Self {
-            envelope,
-            key,
-            per_recipient: self.per_recipient,
-            ..Self::default()
+        let Ok(Command::Mail(read)) = Command::parse(mail) else {
+            return Err(NotAnEnvelopeLine);
         };
-        begun
+        self.begin_with(mail, &read, key);
+        Ok(())
+    }
+
+    /// The same for a line that was read as this MAIL command.
+    pub(crate) fn begin_with(&mut self, line: &[u8], mail: &Mail<'_>, key: Option<TransactionKey>) {
+        self.clear();
+        self.envelope.begin_with(line);
+        self.is_binary = mail.body == Some(Body::BinaryMime);
+        self.key = key;
+    }
+
+    /// Whether MAIL says BODY=BINARYMIME. A restart has the BODY of the first attempt.
+    #[cfg(feature = "session")]
+    pub(crate) fn is_binary(&self) -> bool {
+        self.is_binary
     }
 
     /// The store has answered the claim, and the caller accepts the MAIL with `reply`.
@@ -424,30 +444,35 @@ impl Transaction {
     ///
     /// Where `rcpt` is no RCPT command.
     pub fn rcpt(&mut self, rcpt: &[u8]) -> Result<RcptOutcome, NotAnEnvelopeLine> {
-        if self.basis == Basis::Fresh {
-            let index = self.envelope.push_open(rcpt)?;
-            return Ok(RcptOutcome::Ask { index });
+        match Command::parse(rcpt) {
+            Ok(Command::Rcpt(read)) => Ok(self.rcpt_with(rcpt, &read)),
+            _ => Err(NotAnEnvelopeLine),
         }
-        let Ok(Command::Rcpt(repeated)) = Command::parse(rcpt) else {
-            return Err(NotAnEnvelopeLine);
-        };
+    }
+
+    /// The same for a line that was read as this RCPT command.
+    pub(crate) fn rcpt_with(&mut self, rcpt: &[u8], repeated: &Rcpt<'_>) -> RcptOutcome {
+        if self.basis == Basis::Fresh {
+            let index = self.envelope.push_with(rcpt);
+            return RcptOutcome::Ask { index };
+        }
         // Behind those that were repeated first: in order, all of them together are looked at
         // once.
-        let same = |stored: &Recipient<'_>| stored.rcpt().same_recipient(&repeated);
+        let same = |stored: &Recipient<'_>| stored.rcpt().same_recipient(repeated);
         let next = self.envelope.recipients_from(self.cursor).find(same);
         let Some(next) = next else {
             let is_known = self.envelope.recipients().any(|stored| same(&stored));
-            return Ok(if is_known {
+            return if is_known {
                 RcptOutcome::OutOfOrder
             } else {
                 RcptOutcome::Unknown
-            });
+            };
         };
         let Some(reply) = next.reply().cloned() else {
-            return Ok(RcptOutcome::OutOfOrder);
+            return RcptOutcome::OutOfOrder;
         };
         self.cursor = next.index() + 1;
-        Ok(RcptOutcome::Repeat(reply))
+        RcptOutcome::Repeat(reply)
     }
 
     /// The caller's answer to [`RcptOutcome::Ask`]. The first accepted recipient makes the record
@@ -668,13 +693,44 @@ impl Transaction {
 
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
-        self.envelope.clear();
-        let envelope = core::mem::replace(&mut self.envelope, Envelope::empty());
-        *self = Self {
+        // One by one: as a whole it would be moved about.
+        let Self {
             envelope,
-            per_recipient: self.per_recipient,
-            ..Self::default()
-        };
+            key,
+            generation,
+            basis,
+            held,
+            owns_held,
+            replaces,
+            cursor,
+            transfer,
+            confirmed,
+            length,
+            faults,
+            all_in,
+            failed,
+            per_recipient: _,
+            detached,
+            takes_back,
+            is_binary,
+        } = self;
+        envelope.clear();
+        *key = None;
+        *generation = None;
+        *basis = Basis::Fresh;
+        *held = None;
+        *owns_held = false;
+        *replaces = false;
+        *cursor = 0;
+        *transfer = None;
+        *confirmed = false;
+        *length = OctetOffset::ZERO;
+        *faults = Faults::default();
+        *all_in = false;
+        *failed = false;
+        *detached = false;
+        *takes_back = false;
+        *is_binary = false;
     }
 
     /// MAIL and every RCPT, with the replies given. After a restart these are the stored ones.

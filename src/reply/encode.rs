@@ -13,11 +13,9 @@
 //! # Ok::<(), smtp_checkpoint::reply::ReplyTextError>(())
 //! ```
 
-use core::fmt::Write;
-
 use bytes::{BufMut, BytesMut};
 
-use super::{EnhancedCode, Reply};
+use super::{EnhancedCode, Reply, ReplyCode};
 
 /// The longest line that is written, with its CRLF (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -29,24 +27,23 @@ impl Reply {
     /// 2034 §4): only where ENHANCEDSTATUSCODES was offered. Text that does not fit a line of 512
     /// octets goes on in the next line of the reply, if possible at a space.
     pub fn encode(&self, enhanced: bool, out: &mut BytesMut) {
-        let code = self.code.digits();
-        let mut prefix = Prefix::default();
+        let mut prefix = Prefix::new(self.code);
         if let (true, Some(enhanced)) = (enhanced, self.enhanced) {
-            prefix.set(enhanced);
+            prefix.push(enhanced);
         }
-        let room = LINE - "250 ".len() - "\r\n".len() - usize::from(prefix.len);
+        let room = LINE - "\r\n".len() - prefix.as_bytes(true).len();
 
         out.reserve(self.text.len().saturating_add(32));
+        if self.text.len() <= room && self.is_one_line() {
+            // As nearly all replies are.
+            return put_line(out, prefix.as_bytes(true), &self.text);
+        }
         let mut lines = self.lines().peekable();
         while let Some(mut rest) = lines.next() {
             loop {
                 let (piece, tail) = split_to_fit(rest, room);
                 let last = tail.is_empty() && lines.peek().is_none();
-                out.put_slice(&code);
-                out.put_u8(if last { b' ' } else { b'-' });
-                out.put_slice(prefix.as_bytes());
-                out.put_slice(piece);
-                out.put_slice(b"\r\n");
+                put_line(out, prefix.as_bytes(last), piece);
                 if tail.is_empty() {
                     break;
                 }
@@ -56,32 +53,57 @@ impl Reply {
     }
 }
 
-/// The enhanced code and a space, made once for all lines: `5.999.999 ` is the longest.
-#[derive(Default)]
+fn put_line(out: &mut BytesMut, prefix: &[u8], text: &[u8]) {
+    out.put_slice(prefix);
+    out.put_slice(text);
+    out.put_slice(b"\r\n");
+}
+
+/// What stands before the text of every line: `250 ` or `250-`, then the enhanced code and a space,
+/// of which `5.999.999 ` is the longest.
 struct Prefix {
-    octets: [u8; 10],
-    len: u8,
+    octets: [u8; 14],
+    len: usize,
 }
 
 impl Prefix {
-    fn set(&mut self, code: EnhancedCode) {
-        // cannot fail: ten octets hold every code
-        let _ = write!(self, "{code} ");
+    fn new(code: ReplyCode) -> Self {
+        let [first, second, third] = code.digits();
+        let mut octets = [0; 14];
+        octets[..4].copy_from_slice(&[first, second, third, b' ']);
+        Self { octets, len: 4 }
     }
 
-    fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+    fn push(&mut self, code: EnhancedCode) {
+        self.number(code.class().into(), b'.');
+        self.number(code.subject(), b'.');
+        self.number(code.detail(), b' ');
     }
-}
 
-impl Write for Prefix {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        for octet in text.bytes() {
-            let slot = self.octets.get_mut(usize::from(self.len));
-            *slot.ok_or(core::fmt::Error)? = octet;
+    /// Up to three digits, and what follows them.
+    fn number(&mut self, number: u16, next: u8) {
+        let digit = |value: u16| b'0' + (value % 10) as u8;
+        if number > 99 {
+            self.octet(digit(number / 100));
+        }
+        if number > 9 {
+            self.octet(digit(number / 10));
+        }
+        self.octet(digit(number));
+        self.octet(next);
+    }
+
+    fn octet(&mut self, octet: u8) {
+        // Always there: 14 octets hold every code.
+        if let Some(slot) = self.octets.get_mut(self.len) {
+            *slot = octet;
             self.len += 1;
         }
-        Ok(())
+    }
+
+    fn as_bytes(&mut self, last: bool) -> &[u8] {
+        self.octets[3] = if last { b' ' } else { b'-' };
+        self.octets.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -116,7 +138,7 @@ fn split_to_fit(text: &[u8], room: usize) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::{ReplyCode, standard};
+    use crate::reply::standard;
     use alloc::string::String;
     use alloc::vec::Vec;
 

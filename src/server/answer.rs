@@ -74,7 +74,7 @@ impl ServerSession {
             .asked
             .is_some_and(|asked| asked.number == token.number());
         if current {
-            verdict.check(self.transaction.expected_replies())?;
+            verdict.check(self.work.transaction.expected_replies())?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl ServerSession {
             return Ok(Answered::Stale);
         }
         match answer {
-            HelloAnswer::Accept => self.accept_hello(question.name, question.extended),
+            HelloAnswer::Accept => self.accept_hello(&question.name, question.extended),
             HelloAnswer::Refuse(reply) => {
                 // RFC 5321 §4.1.4: the session stays in the state that it was in.
                 self.go(Step::HelloRefused);
@@ -160,7 +160,7 @@ impl ServerSession {
         let (claim, reply) = match answer {
             MailAnswer::Accept { claim, reply } => (claim, reply),
             MailAnswer::Refuse(reply) => {
-                self.transaction.clear();
+                self.work.transaction.clear();
                 self.go(Step::MailRefused);
                 if self.count_idle() {
                     self.excuse_group();
@@ -175,6 +175,7 @@ impl ServerSession {
         };
         let following = self.following();
         match self
+            .work
             .transaction
             .claim(claim, offered, following, reply.clone())
         {
@@ -190,11 +191,10 @@ impl ServerSession {
                     None,
                     offset.reply_text().as_bytes(),
                 ));
-                self.offset_told = self.output.position();
-                self.offset_is_told = false;
+                self.work.offset_untold = Some(self.output.position());
             }
             MailOutcome::SequenceError => {
-                self.transaction.clear();
+                self.work.transaction.clear();
                 self.go(Step::MailRefused);
                 self.excuse_group();
                 self.fault(PeerError::RestartMismatch, standard::BAD_SEQUENCE);
@@ -221,6 +221,7 @@ impl ServerSession {
         self.now = self.now.max(now);
         let number = question.token.number();
         let slot = self
+            .work
             .recipients
             .iter_mut()
             .find(|slot| matches!(slot, Slot::Open(asked) if asked.number == number));
@@ -232,7 +233,11 @@ impl ServerSession {
             self.close(Some(reply), Ending::Closed);
             return Ok(Answered::Taken);
         }
-        if let Some(discard) = self.transaction.answer_recipient(question.index, reply) {
+        if let Some(discard) = self
+            .work
+            .transaction
+            .answer_recipient(question.index, reply)
+        {
             self.tell(Event::Discard(discard));
         }
         self.flush_recipients();
@@ -241,12 +246,12 @@ impl ServerSession {
 
     /// Writes the replies at the front of the group that are known, in the order of the commands.
     pub(super) fn flush_recipients(&mut self) {
-        while let Some(Slot::Answered(_)) = self.recipients.front() {
-            if let Some(Slot::Answered(reply)) = self.recipients.pop_front() {
+        while let Some(Slot::Answered(_)) = self.work.recipients.front() {
+            if let Some(Slot::Answered(reply)) = self.work.recipients.pop_front() {
                 self.write(&reply);
             }
         }
-        if self.recipients.is_empty() {
+        if self.work.recipients.is_empty() {
             self.since = self.now;
         }
     }
@@ -288,7 +293,7 @@ impl ServerSession {
     }
 
     fn confirm(&mut self, confirmation: Confirmation) {
-        if let Some(discard) = self.transaction.confirm(confirmation) {
+        if let Some(discard) = self.work.transaction.confirm(confirmation) {
             self.tell(Event::Discard(discard));
         }
     }
@@ -345,7 +350,9 @@ impl ServerSession {
         }
         match answer {
             EndOfDataAnswer::Decided(verdict) => {
-                let replies = self.transaction.final_replies(&verdict);
+                // With it goes its share of the envelope, whose memory the next one can have.
+                drop(question);
+                let replies = self.work.transaction.final_replies(&verdict);
                 self.conclude(&replies, (&verdict).into(), Finding::Decided);
             }
             // Maybe just because it was aborted: the answer to that says so.
@@ -383,8 +390,8 @@ impl ServerSession {
             }
             AwaitAnswer::Withdrawn | AwaitAnswer::Outdated if self.is_resetting() => {}
             AwaitAnswer::Withdrawn => {
-                self.abandon = None;
-                self.transaction.decide_anew();
+                self.work.abandon = None;
+                self.work.transaction.decide_anew();
                 self.decide();
             }
             AwaitAnswer::Outdated => self.close_outdated(),
@@ -456,16 +463,17 @@ impl ServerSession {
         ensure!(self.knows(&question.token), question, ForeignToken);
         self.now = self.now.max(now);
         let current = self
+            .work
             .abandon
             .is_some_and(|asked| asked.number == question.token.number());
         if !current {
             return Ok(Answered::Stale);
         }
-        self.abandon = None;
+        self.work.abandon = None;
         match answer {
             AbandonAnswer::Abandoned if self.phase == Phase::Awaiting => {
                 self.asked = None;
-                self.transaction.decide_anew();
+                self.work.transaction.decide_anew();
                 self.decide();
             }
             AbandonAnswer::Abandoned => {
@@ -599,12 +607,13 @@ impl ServerSession {
         }
         self.now = self.now.max(now);
         let current = self
+            .work
             .aside
             .is_some_and(|asked| asked.number == question.token.number());
         if !current {
             return Ok(Answered::Stale);
         }
-        self.aside = None;
+        self.work.aside = None;
         self.since = self.now;
         match answer {
             CommandAnswer::Reply(reply) => self.refuse(reply),
@@ -634,7 +643,8 @@ impl ServerSession {
         }
         // Nothing of a complete message is handed over, and only its own reply may be given.
         let phase = self.phase.but_for_hello();
-        if !matches!(phase, Phase::Content | Phase::BetweenChunks) || self.transaction.is_complete()
+        if !matches!(phase, Phase::Content | Phase::BetweenChunks)
+            || self.work.transaction.is_complete()
         {
             return Err(UsageError::OutOfTurn);
         }
@@ -642,8 +652,8 @@ impl ServerSession {
         // A record that was due and has not been told yet would count what is not stored.
         self.events
             .retain(|event| !matches!(event, Event::CheckpointDue { .. }));
-        self.transaction.fail();
-        self.content.fail(reply);
+        self.work.transaction.fail();
+        self.work.content.fail(reply);
         Ok(())
     }
 
@@ -664,20 +674,20 @@ impl ServerSession {
     fn note_completed(&mut self) {
         /// More than a session ever needs; what is over it is not shortened, which is harmless.
         const REMEMBERED: usize = 128;
-        if self.transaction.generation().is_none() || self.completed.len() >= REMEMBERED {
+        if self.work.transaction.generation().is_none() || self.work.completed.len() >= REMEMBERED {
             return;
         }
-        if let Some(key) = self.transaction.key().cloned() {
-            self.completed.push((self.output.position(), key));
+        if let Some(key) = self.work.transaction.key().cloned() {
+            self.work.completed.push((self.output.position(), key));
         }
     }
 
     pub(super) fn end_transaction(&mut self) {
         self.go(Step::TransactionOver);
-        self.transaction.clear();
-        self.content = super::Content::default();
+        self.work.transaction.clear();
+        self.work.content.clear();
         self.asked = None;
-        self.abandon = None;
+        self.work.abandon = None;
         self.idle_commands = 0;
         self.forget_decision();
     }

@@ -23,44 +23,50 @@ use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 impl ServerSession {
     /// Reads and answers one command; false where there is none, or it has to wait.
     pub(super) fn read_command(&mut self) -> bool {
-        if self.drain.is_some() {
+        if self.work.drain.is_some() {
             return self.drain_chunk();
         }
         let full = self.output.pending() > self.config.limits.output;
-        if full || self.aside.is_some() || self.waits_for_taken_back() {
+        if full || self.work.aside.is_some() || self.waits_for_taken_back() {
             return false;
         }
-        let line = match self.held.take() {
-            Some(line) => Ok(line),
+        let held = if self.work.held.is_some() {
+            self.work.held.take()
+        } else {
+            None
+        };
+        let line = match held {
+            Some(line) => line,
             None => {
                 let limit = self.config.limits.command_line;
                 if !self.lines.is_mid_line() {
                     self.before_command = self.received - self.input.len() as u64;
                 }
-                match self.lines.read(&mut self.input, limit) {
+                match self.lines.read_any(&mut self.input, limit) {
                     Some(line) => line,
                     None => return false,
                 }
             }
         };
-        let line = line.unwrap_or_else(|error| match error {
+        let line = match self.lines.take_error() {
+            None => line,
             // What follows may be a chunk of any size, and must not be run as commands.
-            _ if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
-            LineError::TooLong => Bytes::from_static(TOO_LONG),
-            LineError::BareCr | LineError::BareLf | LineError::Nul => {
+            Some(_) if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
+            Some(LineError::TooLong) => Bytes::from_static(TOO_LONG),
+            Some(LineError::BareCr | LineError::BareLf | LineError::Nul) => {
                 Bytes::from_static(FORBIDDEN_OCTET)
             }
-        });
+        };
         let command = Command::parse(&line);
         // Replies keep the order of the commands: only recipients may be asked side by side.
         let waits = match &command {
             Ok(Command::Rcpt(_)) => {
-                self.recipients.len() >= self.config.limits.open_questions.max(1)
+                self.work.recipients.len() >= self.config.limits.open_questions.max(1)
             }
-            _ => !self.recipients.is_empty(),
+            _ => !self.work.recipients.is_empty(),
         };
         if waits {
-            self.held = Some(line);
+            self.work.held = Some(line);
             return false;
         }
         self.since = self.now;
@@ -198,7 +204,7 @@ impl ServerSession {
             return;
         }
         let token = self.tokens.issue();
-        self.aside = Some(Asked {
+        self.work.aside = Some(Asked {
             number: token.number(),
             since: self.now,
         });
@@ -214,11 +220,15 @@ impl ServerSession {
 
     /// The client ends the session in good order: it has what was transmitted to it.
     pub(super) fn acknowledge(&mut self) {
-        let acknowledged: alloc::vec::Vec<TransactionKey> = core::mem::take(&mut self.completed)
-            .into_iter()
-            .filter(|(position, _)| self.output.has_transmitted(*position))
-            .map(|(_, key)| key)
-            .collect();
+        if self.work.completed.is_empty() {
+            return;
+        }
+        let acknowledged: alloc::vec::Vec<TransactionKey> =
+            core::mem::take(&mut self.work.completed)
+                .into_iter()
+                .filter(|(position, _)| self.output.has_transmitted(*position))
+                .map(|(_, key)| key)
+                .collect();
         if !acknowledged.is_empty() {
             self.tell(Event::Acknowledged(acknowledged));
         }
@@ -238,8 +248,8 @@ impl ServerSession {
             return;
         }
         self.go(Step::Hello);
-        let name = Bytes::copy_from_slice(name);
         if self.config.ask_hello {
+            let name = Bytes::copy_from_slice(name);
             let token = self.ask();
             self.tell(Event::Hello(HelloQuestion {
                 token,
@@ -251,12 +261,12 @@ impl ServerSession {
         }
     }
 
-    pub(super) fn accept_hello(&mut self, name: Bytes, extended: bool) {
+    pub(super) fn accept_hello(&mut self, name: &[u8], extended: bool) {
         self.reset();
         self.go(Step::HelloAccepted);
-        self.hello = name;
+        self.hello = name.into();
         self.extended = extended;
-        let config = self.config();
+        let config = &self.config;
         let reply = if self.extended {
             config.ehlo_reply(self.peer.tls, self.peer.authenticated.is_some())
         } else {
@@ -268,30 +278,31 @@ impl ServerSession {
     /// RSET, EHLO and HELO: a transaction under way is given up.
     fn reset(&mut self) {
         if self.phase.in_transaction() {
-            if let Some(discard) = self.transaction.reset() {
+            if let Some(discard) = self.work.transaction.reset() {
                 self.tell(Event::Discard(discard));
             }
             self.tell(Event::TransactionEnded);
         }
-        self.transaction.clear();
-        self.content = super::Content::default();
-        self.forget_decision();
+        if self.work.is_made() {
+            self.work.transaction.clear();
+            self.work.content.clear();
+            self.forget_decision();
+        }
     }
 
     // ---- MAIL and RCPT ----
 
     fn mail(&mut self, line: &Bytes, mail: &Mail<'_>) {
-        let config = self.config();
         if !self.admit(Step::Mail) {
             return;
         }
-        if config.require_tls && !self.peer.tls {
+        if self.config.require_tls && !self.peer.tls {
             return self.fault(PeerError::SecurityRequired, standard::TLS_REQUIRED);
         }
-        if config.require_auth && self.peer.authenticated.is_none() {
+        if self.config.require_auth && self.peer.authenticated.is_none() {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
-        if config.refuse_bare_paths && !mail.bracketed {
+        if self.config.refuse_bare_paths && !mail.bracketed {
             return self.malformed(line, CommandError::Parameter);
         }
         if !self.offers_mail(mail) {
@@ -301,7 +312,7 @@ impl ServerSession {
         if mail.reverse_path.needs_smtputf8() && !mail.smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_SENDER);
         }
-        let limit = config.limits.message_size;
+        let limit = self.config.limits.message_size;
         if mail
             .size
             .zip(limit)
@@ -312,9 +323,8 @@ impl ServerSession {
         let key = mail
             .transid
             .map(|transid| TransactionKey::new(&self.scope(), transid));
-        if self.transaction.begin(line, key.clone()).is_err() {
-            return self.malformed(line, CommandError::Parameter);
-        }
+        self.output.keep();
+        self.work.transaction.begin_with(line, mail, key.clone());
         self.go(Step::Mail);
         let token = self.ask();
         self.tell(Event::Mail(MailQuestion { token, key }));
@@ -344,58 +354,57 @@ impl ServerSession {
     }
 
     fn rcpt(&mut self, line: &Bytes, rcpt: &Rcpt<'_>) {
-        let config = self.config();
         if !self.admit(Step::Rcpt) {
             return;
         }
-        if config.refuse_bare_paths && !rcpt.bracketed {
+        if self.config.refuse_bare_paths && !rcpt.bracketed {
             return self.malformed(line, CommandError::Parameter);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
-        let known = (dsn || (config.offers.dsn && self.extended))
+        let known = (dsn || (self.config.offers.dsn && self.extended))
             && rcpt
                 .unknown_parameters()
-                .all(|parameter| declared(&config.rcpt_parameters, &parameter));
+                .all(|parameter| declared(&self.config.rcpt_parameters, &parameter));
         if !known {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
         }
-        if rcpt.forward_path.needs_smtputf8() && !self.transaction.envelope().mail().smtputf8 {
+        if rcpt.forward_path.needs_smtputf8() && !self.work.transaction.envelope().mail().smtputf8 {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_RECIPIENT);
         }
-        if self.transaction.envelope().recipients().len() >= config.limits.recipients
-            && !self.transaction.is_restart()
+        if self.work.transaction.envelope().recipients().len() >= self.config.limits.recipients
+            && !self.work.transaction.is_restart()
         {
             // No error of a client that does not know the limit: it sends the rest later
             // (RFC 5321 §4.5.3.1.10).
             self.tell(Event::PeerFault(PeerError::TooManyRecipients));
             return self.reply(standard::TOO_MANY_RECIPIENTS);
         }
-        match self.transaction.rcpt(line) {
-            Ok(RcptOutcome::Ask { index }) => {
+        match self.work.transaction.rcpt_with(line, rcpt) {
+            RcptOutcome::Ask { index } => {
                 let token = self.tokens.issue();
-                self.recipients.push_back(Slot::Open(Asked {
+                self.work.recipients.push_back(Slot::Open(Asked {
                     number: token.number(),
                     since: self.now,
                 }));
                 let line = line.clone();
                 self.tell(Event::Rcpt(RcptQuestion { token, index, line }));
             }
-            Ok(RcptOutcome::Repeat(reply)) => self.reply(reply),
+            RcptOutcome::Repeat(reply) => self.reply(reply),
             // One that the limit refused before the restart, and so is not in the envelope: its
             // client was told to try again, and is never told that it failed for good.
-            Ok(RcptOutcome::Unknown)
-                if self.transaction.envelope().recipients().len() >= config.limits.recipients =>
+            RcptOutcome::Unknown
+                if self.work.transaction.envelope().recipients().len()
+                    >= self.config.limits.recipients =>
             {
                 self.fault(PeerError::TooManyRecipients, standard::TOO_MANY_RECIPIENTS);
             }
-            Ok(RcptOutcome::Unknown) => self.fault(
+            RcptOutcome::Unknown => self.fault(
                 PeerError::RestartRecipientUnknown,
                 standard::UNKNOWN_RECIPIENT_ON_RESTART,
             ),
-            Ok(RcptOutcome::OutOfOrder) => {
+            RcptOutcome::OutOfOrder => {
                 self.fault(PeerError::RestartRecipientOrder, standard::BAD_SEQUENCE);
             }
-            Err(_) => self.malformed(line, CommandError::Parameter),
         }
     }
 
@@ -439,15 +448,16 @@ impl ServerSession {
             DataCommand::Chunk { .. } => Step::ChunkAsk,
             DataCommand::Burl { .. } => Step::BurlAsk,
         };
-        let told = self.offset_is_told && self.before_command >= self.received_before_offset;
-        let binary = self.transaction.envelope().mail().body == Some(Body::BinaryMime);
+        let told = self.work.offset_untold.is_none()
+            && self.before_command >= self.work.received_before_offset;
+        let binary = self.work.transaction.is_binary();
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
             // (CP-20): at the offset it would stand there twice.
             || (command != DataCommand::Data && !told)
             // RFC 3030 §3: binary content has no lines that DATA could carry.
             // An empty data command, for a complete message, may be of either kind.
-            || (command == DataCommand::Data && binary && !self.transaction.is_complete());
+            || (command == DataCommand::Data && binary && !self.work.transaction.is_complete());
         if misplaced {
             let refusal = (PeerError::BadSequence, standard::BAD_SEQUENCE);
             return self.refuse_data_command(&command, refusal);
@@ -466,14 +476,17 @@ impl ServerSession {
                 burl: true,
             },
         };
-        let claim = match self.transaction.data(transfer) {
-            DataOutcome::Confirm { generation, length } => {
-                self.transaction.key().cloned().map(|key| ClaimToConfirm {
+        let claim = match self.work.transaction.data(transfer) {
+            DataOutcome::Confirm { generation, length } => self
+                .work
+                .transaction
+                .key()
+                .cloned()
+                .map(|key| ClaimToConfirm {
                     key,
                     generation,
                     length,
-                })
-            }
+                }),
             DataOutcome::Begin(_) => None,
             DataOutcome::Mixed => {
                 let refusal = (PeerError::TransferMixed, standard::BAD_SEQUENCE);
@@ -482,7 +495,7 @@ impl ServerSession {
             // Pipelined behind recipients that were all refused.
             DataOutcome::NoRecipients
                 if command == DataCommand::Data
-                    && self.transaction.envelope().recipients().len() > 0 =>
+                    && self.work.transaction.envelope().recipients().len() > 0 =>
             {
                 if self.count_idle() {
                     self.tell(Event::PeerFault(PeerError::BadSequence));
@@ -496,9 +509,9 @@ impl ServerSession {
             }
         };
         let first = self.phase == Phase::Envelope;
-        self.content.command = Some(command);
+        self.work.content.command = Some(command);
         if claim.is_some() || (first && self.config.ask_data) {
-            self.go(if self.content.is_data() {
+            self.go(if self.work.content.is_data() {
                 Step::DataAsk
             } else {
                 Step::ChunkAsk
@@ -518,7 +531,7 @@ impl ServerSession {
             DataCommand::Burl { last: true, .. } => Submission::BurlLast,
             DataCommand::Chunk { .. } | DataCommand::Burl { .. } => return false,
         };
-        self.long.rdlv.submission(submission) == SubmissionOutcome::Rejected
+        self.work.long.rdlv.submission(submission) == SubmissionOutcome::Rejected
     }
 
     /// 520: the client may repeat DATA and BURL without RDLV; after a chunk it has to begin anew
@@ -584,7 +597,7 @@ impl ServerSession {
         if last {
             self.begin_wait();
         }
-        let start = self.content.offset();
+        let start = self.work.content.offset();
         let token = self.ask();
         self.tell(Event::Burl(BurlQuestion {
             token,

@@ -1,6 +1,5 @@
 //! Content on its way in: by DATA, by chunks, or to be drained.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -11,7 +10,6 @@ use super::progress::Finding;
 use super::state::{Phase, Step};
 use super::{AwaitQuestion, ServerSession};
 use crate::checkpoint::EndOutcome;
-use crate::command::Body;
 use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
 use crate::error::PeerError;
 use crate::offset::OctetOffset;
@@ -50,7 +48,7 @@ enum Source {
 }
 
 /// What comes in between a data command and the end of the data.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Content {
     pub(super) command: Option<DataCommand>,
     source: Option<Source>,
@@ -68,6 +66,50 @@ pub(super) struct Content {
 }
 
 impl Content {
+    pub(super) const fn new() -> Self {
+        Self {
+            command: None,
+            source: None,
+            batch: Vec::new(),
+            batch_octets: 0,
+            told: false,
+            after_cr: false,
+            refusal: None,
+            last_record: OctetOffset::ZERO,
+            window_start: Timestamp::ORIGIN,
+            window_octets: 0,
+        }
+    }
+
+    /// Forgets everything, keeps a little memory.
+    pub(super) fn clear(&mut self) {
+        const KEPT: usize = 16;
+        // One by one: as a whole it would be moved about.
+        let Self {
+            command,
+            source,
+            batch,
+            batch_octets,
+            told,
+            after_cr,
+            refusal,
+            last_record,
+            window_start,
+            window_octets,
+        } = self;
+        *command = None;
+        *source = None;
+        batch.clear();
+        batch.shrink_to(KEPT);
+        *batch_octets = 0;
+        *told = false;
+        *after_cr = false;
+        *refusal = None;
+        *last_record = OctetOffset::ZERO;
+        *window_start = Timestamp::ORIGIN;
+        *window_octets = 0;
+    }
+
     pub(super) fn is_data(&self) -> bool {
         self.command == Some(DataCommand::Data)
     }
@@ -123,28 +165,30 @@ impl ServerSession {
     ///
     /// Long runs share the memory of the input, short ones are copied together.
     pub fn poll_content(&mut self, content: &mut Vec<Bytes>) -> Option<Range<OctetOffset>> {
-        if self.content.batch.is_empty() {
+        if self.work.content.batch.is_empty() {
             return None;
         }
-        let end = self.content.offset();
-        let start = OctetOffset::from(end.get().saturating_sub(self.content.batch_octets));
-        if let Some(last) = self.content.batch.last() {
-            self.content.after_cr = last.last() == Some(&b'\r');
+        let end = self.work.content.offset();
+        let start = OctetOffset::from(end.get().saturating_sub(self.work.content.batch_octets));
+        if let Some(last) = self.work.content.batch.last() {
+            self.work.content.after_cr = last.last() == Some(&b'\r');
         }
-        content.append(&mut self.content.batch);
-        self.content.batch_octets = 0;
-        self.content.told = false;
-        let length = self.content.announceable();
-        let faults = self.content.faults(false).before(length);
-        self.transaction.progress(length, faults);
-        let grown = length.get().saturating_sub(self.content.last_record.get());
+        content.append(&mut self.work.content.batch);
+        self.work.content.batch_octets = 0;
+        self.work.content.told = false;
+        let length = self.work.content.announceable();
+        let faults = self.work.content.faults(false).before(length);
+        self.work.transaction.progress(length, faults);
+        let grown = length
+            .get()
+            .saturating_sub(self.work.content.last_record.get());
         let due = self
             .config
             .checkpoint_every
             .is_some_and(|every| grown >= every);
         if due {
             if let Some((key, record)) = self.record() {
-                self.content.last_record = length;
+                self.work.content.last_record = length;
                 self.tell(Event::CheckpointDue { key, record });
             }
         }
@@ -153,14 +197,14 @@ impl ServerSession {
 
     /// The data command is accepted: content may come.
     pub(super) fn begin_content(&mut self) {
-        let start = self.transaction.length();
-        let Some(command) = self.content.command.take() else {
+        let start = self.work.transaction.length();
+        let Some(command) = self.work.content.command.take() else {
             return;
         };
-        if self.content.source.is_none() {
-            self.content.last_record = start;
-            self.content.window_start = self.now;
-            self.content.window_octets = 0;
+        if self.work.content.source.is_none() {
+            self.work.content.last_record = start;
+            self.work.content.window_start = self.now;
+            self.work.content.window_octets = 0;
         } else if self.rate_is_too_low() {
             // Chunks that come one by one, each at once, are never waited for.
             self.tell(Event::PeerFault(PeerError::TooSlow));
@@ -168,14 +212,14 @@ impl ServerSession {
         }
         match command {
             DataCommand::Data => {
-                self.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
+                self.work.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
                 self.go(Step::Data);
                 let reply = self.data_reply(start);
                 self.reply(reply);
             }
             DataCommand::Chunk { size, last } => {
                 let checker = self.take_checker(start);
-                self.content.source = Some(Source::Chunks {
+                self.work.content.source = Some(Source::Chunks {
                     checker,
                     left: size,
                     last,
@@ -184,15 +228,15 @@ impl ServerSession {
             }
             DataCommand::Burl { url, last } => {
                 let checker = self.take_checker(start);
-                self.content.source = Some(Source::Chunks {
+                self.work.content.source = Some(Source::Chunks {
                     checker,
                     left: 0,
                     last,
                 });
-                if self.content.refusal.is_some() {
+                if self.work.content.refusal.is_some() {
                     self.go(Step::BurlAsk);
                     self.end_of_source();
-                } else if self.transaction.is_complete() {
+                } else if self.work.transaction.is_complete() {
                     // Its content would stand behind the end.
                     let octets = start.get().saturating_add(1);
                     self.go(Step::BurlAsk);
@@ -206,7 +250,7 @@ impl ServerSession {
 
     /// The checker of the chunks so far, or one that begins at `start`.
     fn take_checker(&mut self, start: OctetOffset) -> ContentChecker {
-        match self.content.source.take() {
+        match self.work.content.source.take() {
             Some(Source::Chunks { checker, .. }) => checker,
             _ => ContentChecker::starting_at(start, None),
         }
@@ -214,12 +258,12 @@ impl ServerSession {
 
     /// 354, with what RFC 1845 §5 says in it where a record is kept.
     fn data_reply(&self, start: OctetOffset) -> Reply {
-        if self.transaction.is_restart() {
+        if self.work.transaction.is_restart() {
             let text =
                 alloc::format!("Send previously checkpointed message starting at octet {start}");
             return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text.as_bytes());
         }
-        if self.transaction.generation().is_some() {
+        if self.work.transaction.generation().is_some() {
             const TEXT: &[u8] = b"Send checkpointed message, ending in CRLF.CRLF";
             return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, TEXT);
         }
@@ -228,16 +272,16 @@ impl ServerSession {
 
     /// The data command is refused; the transaction stands, but a refused chunk spoils it.
     pub(super) fn refuse_data(&mut self, reply: Reply) {
-        self.transaction.refuse_data();
-        let last = match self.content.command {
+        self.work.transaction.refuse_data();
+        let last = match self.work.content.command {
             Some(DataCommand::Chunk { last, .. } | DataCommand::Burl { last, .. }) => last,
             Some(DataCommand::Data) | None => false,
         };
-        if last && self.transaction.is_complete() {
+        if last && self.work.transaction.is_complete() {
             // The client would take it for the decision, and send the message anew.
             return self.close(Some(standard::NO_ANSWER.into()), Ending::Closed);
         }
-        match self.content.command.take() {
+        match self.work.content.command.take() {
             Some(DataCommand::Chunk { size, last }) => {
                 let replies = self.replies_to_chunk(last);
                 self.spoil(last);
@@ -269,7 +313,7 @@ impl ServerSession {
     /// recipient (RFC 2033 §4.3).
     pub(super) fn replies_to_chunk(&self, last: bool) -> usize {
         if last && self.phase.in_transaction() {
-            self.transaction.expected_replies().max(1)
+            self.work.transaction.expected_replies().max(1)
         } else {
             1
         }
@@ -286,7 +330,7 @@ impl ServerSession {
 
     /// Throws away the octets of a refused chunk that are still to come, then answers.
     pub(super) fn drain(&mut self, left: u64, (error, reply): (PeerError, Reply), replies: usize) {
-        self.drain = Some(Drain {
+        self.work.drain = Some(Drain {
             left,
             error,
             reply,
@@ -298,7 +342,7 @@ impl ServerSession {
 
     /// Throws away octets of a refused chunk; false where more have to come.
     pub(super) fn drain_chunk(&mut self) -> bool {
-        let Some(drain) = &mut self.drain else {
+        let Some(drain) = &mut self.work.drain else {
             return false;
         };
         let here = (self.input.len() as u64).min(drain.left);
@@ -312,7 +356,7 @@ impl ServerSession {
         if drain.left > 0 {
             return false;
         }
-        if let Some(drain) = self.drain.take() {
+        if let Some(drain) = self.work.drain.take() {
             // A refusal by the caller has been told to nobody else.
             if drain.error == PeerError::BadSequence && drain.reply.code().get() != 503 {
                 self.refuse_each(&drain.reply, drain.replies);
@@ -328,14 +372,17 @@ impl ServerSession {
 
     /// When enough of a chunk that is thrown away has to have come.
     pub(super) fn drain_deadline(&self) -> Option<Timestamp> {
-        let (drain, rate) = (self.drain.as_ref()?, self.config.data_rate?);
+        let (drain, rate) = (self.work.drain.as_ref()?, self.config.data_rate?);
         Some(drain.window_start + rate.window)
     }
 
     /// Whether too little of a chunk that is thrown away came within a window that is over; where
     /// enough came, the next begins.
     pub(super) fn drain_is_too_slow(&mut self) -> bool {
-        let Some((drain, rate)) = self.drain.as_mut().zip(self.config.data_rate) else {
+        let Some(rate) = self.config.data_rate.filter(|_| self.work.drain.is_some()) else {
+            return false;
+        };
+        let Some(drain) = &mut self.work.drain else {
             return false;
         };
         if self.now < drain.window_start + rate.window {
@@ -351,13 +398,13 @@ impl ServerSession {
     /// `None` where the limit is reached.
     fn room(&self) -> Option<usize> {
         let batch = self.config.limits.content_batch.max(1);
-        if self.content.refusal.is_some() || self.transaction.is_complete() {
+        if self.work.content.refusal.is_some() || self.work.transaction.is_complete() {
             return Some(batch);
         }
         let Some(limit) = self.config.limits.message_size else {
             return Some(batch);
         };
-        match limit.saturating_sub(self.content.offset().get()) {
+        match limit.saturating_sub(self.work.content.offset().get()) {
             0 => None,
             left => Some(usize::try_from(left).map_or(batch, |left| left.min(batch))),
         }
@@ -365,24 +412,22 @@ impl ServerSession {
 
     /// Takes in content; false where more has to come, or the caller has to take what is there.
     pub(super) fn receive(&mut self) -> bool {
-        if !self.content.batch.is_empty() {
-            if !self.content.told {
-                self.content.told = true;
+        if !self.work.content.batch.is_empty() {
+            if !self.work.content.told {
+                self.work.content.told = true;
                 self.tell(Event::Content);
                 return true;
             }
             return false;
         }
         let room = self.room();
-        let before = self.content.offset();
+        let before = self.work.content.offset();
         let unread = self.input.len();
-        let ended = match &mut self.content.source {
+        let content = &mut self.work.content;
+        let ended = match &mut content.source {
             Some(Source::Data(decoder)) => {
-                let status = decoder.decode_batch(
-                    &mut self.input,
-                    &mut self.content.batch,
-                    room.unwrap_or(1),
-                );
+                let status =
+                    decoder.decode_batch(&mut self.input, &mut content.batch, room.unwrap_or(1));
                 status == DecodeStatus::End
             }
             Some(Source::Chunks { checker, left, .. }) => {
@@ -394,7 +439,7 @@ impl ServerSession {
                     let chunk = self.input.split_to(octets);
                     checker.check(&chunk);
                     *left -= octets as u64;
-                    self.content.batch.push(chunk);
+                    content.batch.push(chunk);
                 }
                 *left == 0
             }
@@ -403,22 +448,22 @@ impl ServerSession {
         let read = unread - self.input.len();
         if read > 0 {
             self.since = self.now;
-            self.content.window_octets += read as u64;
+            self.work.content.window_octets += read as u64;
         }
-        let octets = self.content.offset().get() - before.get();
+        let octets = self.work.content.offset().get() - before.get();
         if octets > 0 && room.is_none() {
             let refusal = (
                 Some(PeerError::MessageTooLarge),
                 standard::MESSAGE_TOO_BIG.into(),
             );
-            self.content.refusal = Some(refusal);
+            self.work.content.refusal = Some(refusal);
         }
-        if self.content.refusal.is_some() || self.transaction.is_complete() {
-            self.content.batch.clear();
+        if self.work.content.refusal.is_some() || self.work.transaction.is_complete() {
+            self.work.content.batch.clear();
         } else {
-            self.content.batch_octets = octets;
+            self.work.content.batch_octets = octets;
         }
-        if !self.content.batch.is_empty() {
+        if !self.work.content.batch.is_empty() {
             return true;
         }
         if ended {
@@ -430,21 +475,21 @@ impl ServerSession {
 
     /// The end of the data with DATA, or of a chunk.
     fn end_of_source(&mut self) {
-        let (chunk, last) = match &self.content.source {
+        let (chunk, last) = match &self.work.content.source {
             Some(Source::Chunks { last, .. }) => (true, *last),
             _ => (false, true),
         };
         if last {
             return self.end_of_data();
         }
-        if let Some((error, reply)) = self.content.refusal.take() {
+        if let Some((error, reply)) = self.work.content.refusal.take() {
             self.spoil(false);
             match error {
                 Some(error) => self.fault(error, reply),
                 None => self.refuse(reply),
             }
-        } else if self.transaction.is_complete()
-            && self.content.offset() != self.transaction.length()
+        } else if self.work.transaction.is_complete()
+            && self.work.content.offset() != self.work.transaction.length()
         {
             self.spoil(false);
             self.fault(PeerError::ContentAfterEnd, standard::TRANSACTION_FAILED);
@@ -456,49 +501,50 @@ impl ServerSession {
 
     /// The content of a URL is stored.
     pub(super) fn burl_stored(&mut self, octets: u64, last: bool) {
-        let end = self.content.offset().get().saturating_add(octets);
-        let faults = self.content.faults(false);
+        let end = self.work.content.offset().get().saturating_add(octets);
+        let faults = self.work.content.faults(false);
         let limit = self.config.limits.message_size;
         let too_big = limit.is_some_and(|limit| end > limit);
-        if !self.transaction.is_complete() && !too_big {
-            self.transaction.progress(end.into(), faults);
-            self.content.after_cr = false;
+        if !self.work.transaction.is_complete() && !too_big {
+            self.work.transaction.progress(end.into(), faults);
+            self.work.content.after_cr = false;
         }
         // The time that it took was not the peer's.
-        self.content.window_start = self.now;
-        self.content.window_octets = 0;
-        self.content.source = Some(Source::Chunks {
+        self.work.content.window_start = self.now;
+        self.work.content.window_octets = 0;
+        self.work.content.source = Some(Source::Chunks {
             checker: ContentChecker::starting_at(end.into(), None),
             left: 0,
             last,
         });
         if too_big {
             let reply = standard::MESSAGE_TOO_BIG.into();
-            self.content.refusal = Some((Some(PeerError::MessageTooLarge), reply));
+            self.work.content.refusal = Some((Some(PeerError::MessageTooLarge), reply));
         }
         self.end_of_source();
     }
 
     fn end_of_data(&mut self) {
-        let total = self.content.offset();
-        if let Some((error, reply)) = self.content.refusal.take() {
+        let total = self.work.content.offset();
+        if let Some((error, reply)) = self.work.content.refusal.take() {
             return self.refuse_message(error, &reply);
         }
-        if !self.transaction.is_complete() {
-            let faults = self.content.faults(true);
-            self.transaction.progress(self.transaction.length(), faults);
+        if !self.work.transaction.is_complete() {
+            let faults = self.work.content.faults(true);
+            let length = self.work.transaction.length();
+            self.work.transaction.progress(length, faults);
             if let Some(fault) = self.fault_to_refuse() {
                 let reply = self.config.fault_reply.clone();
                 return self.refuse_message(Some(fault), &reply);
             }
         }
-        match self.transaction.end(total) {
+        match self.work.transaction.end(total) {
             EndOutcome::Decide => self.decide(),
             EndOutcome::Await => {
                 self.go(Step::Await);
                 self.begin_wait();
-                let key = self.transaction.key().cloned();
-                let Some((key, generation)) = key.zip(self.transaction.generation()) else {
+                let key = self.work.transaction.key().cloned();
+                let Some((key, generation)) = key.zip(self.work.transaction.generation()) else {
                     return;
                 };
                 let token = self.ask();
@@ -519,7 +565,7 @@ impl ServerSession {
             }
             EndOutcome::ContentAfterEnd => {
                 // With LMTP every accepted recipient is owed a reply here too.
-                let others = self.transaction.expected_replies().saturating_sub(1);
+                let others = self.work.transaction.expected_replies().saturating_sub(1);
                 self.tell(Event::TransactionEnded);
                 self.end_transaction();
                 for _ in 0..others {
@@ -533,10 +579,14 @@ impl ServerSession {
     /// A fault in the content, of this attempt or an earlier one, that the policy refuses.
     fn fault_to_refuse(&self) -> Option<PeerError> {
         // RFC 3030 §3: with BINARYMIME every octet is content.
-        if self.transaction.envelope().mail().body == Some(Body::BinaryMime) {
+        if self.work.transaction.is_binary() {
             return None;
         }
-        let fault = self.transaction.faults().refused_by(self.config.faults)?;
+        let fault = self
+            .work
+            .transaction
+            .faults()
+            .refused_by(self.config.faults)?;
         Some(match fault.kind {
             FaultKind::BareCr => PeerError::BareCrInContent,
             FaultKind::BareLf => PeerError::BareLfInContent,
@@ -547,7 +597,7 @@ impl ServerSession {
     /// The final reply to content that is refused for what it is: no decision is asked for.
     fn refuse_message(&mut self, error: Option<PeerError>, reply: &Reply) {
         if let Some(error) = error {
-            if let Some(discard) = self.transaction.refuse() {
+            if let Some(discard) = self.work.transaction.refuse() {
                 self.tell(Event::Discard(discard));
             }
             self.tell(Event::ContentRefused(error));
@@ -555,7 +605,7 @@ impl ServerSession {
             // The caller's store failed: what it has is still good.
             self.tell(Event::TransactionEnded);
         }
-        let replies = alloc::vec![reply.clone(); self.transaction.expected_replies()];
+        let replies = alloc::vec![reply.clone(); self.work.transaction.expected_replies()];
         if self.progress_is_unanswered() {
             return self.conclude(&replies, Decision::Refused, Finding::ContentRefused);
         }
@@ -569,10 +619,10 @@ impl ServerSession {
     pub(super) fn decide(&mut self) {
         self.go(Step::Decide);
         self.begin_wait();
-        let size = self.transaction.length();
+        let size = self.work.transaction.length();
         let message = match self.record() {
             Some((key, record)) => Message::Recorded(key, record),
-            None => Message::Plain(Box::new(self.transaction.envelope().clone())),
+            None => Message::Plain(self.work.transaction.envelope().clone()),
         };
         let token = self.ask();
         self.tell(Event::EndOfData(EndOfDataQuestion {
@@ -587,17 +637,17 @@ impl ServerSession {
     pub(super) fn content_deadline(&self) -> Timestamp {
         let idle = self.since + self.config.timeouts.content;
         match self.config.data_rate {
-            Some(rate) => idle.min(self.content.window_start + rate.window),
+            Some(rate) => idle.min(self.work.content.window_start + rate.window),
             None => idle,
         }
     }
 
     pub(super) fn content_time_out(&mut self) {
         // A caller that does not take what is there is not the peer's fault.
-        if !self.content.batch.is_empty() {
+        if !self.work.content.batch.is_empty() {
             self.since = self.now;
-            self.content.window_start = self.now;
-            self.content.window_octets = 0;
+            self.work.content.window_start = self.now;
+            self.work.content.window_octets = 0;
             return;
         }
         let error = if self.now >= self.since + self.config.timeouts.content {
@@ -617,13 +667,13 @@ impl ServerSession {
         let Some(rate) = self.config.data_rate else {
             return false;
         };
-        if self.now < self.content.window_start + rate.window {
+        if self.now < self.work.content.window_start + rate.window {
             return false;
         }
-        let too_low = self.content.window_octets < rate.octets;
+        let too_low = self.work.content.window_octets < rate.octets;
         if !too_low {
-            self.content.window_start = self.now;
-            self.content.window_octets = 0;
+            self.work.content.window_start = self.now;
+            self.work.content.window_octets = 0;
         }
         too_low
     }

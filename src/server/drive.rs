@@ -5,11 +5,10 @@
 //! in `answer.rs`.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
-use super::{Asked, Content, ServerSession, Slot};
+use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
 use crate::line::{Following, LineReader, end_of_line};
@@ -19,9 +18,10 @@ use crate::token::Token;
 impl ServerSession {
     /// What comes from now on may answer the last 355: it was transmitted, or moved out.
     pub(super) fn note_offset_told(&mut self) {
-        if !self.offset_is_told && self.output.may_have_left(self.offset_told) {
-            self.offset_is_told = true;
-            self.received_before_offset = self.received;
+        let untold = self.work.offset_untold;
+        if untold.is_some_and(|offset| self.output.may_have_left(offset)) {
+            self.work.offset_untold = None;
+            self.work.received_before_offset = self.received;
         }
     }
 
@@ -68,14 +68,14 @@ impl ServerSession {
         if moved || !self.eof {
             return moved;
         }
-        let unread = self.held.is_some()
+        let unread = self.work.held.is_some()
             || match self.phase {
                 // Commands stand behind the end of the data. Half of one, say of a QUIT that was
                 // cut, is nothing to wait for.
                 Phase::Deciding | Phase::Awaiting => end_of_line(&self.input, false).is_some(),
                 _ => !self.input.is_empty(),
             };
-        let waits_for_caller = self.phase == Phase::Content && !self.content.batch_is_empty();
+        let waits_for_caller = self.phase == Phase::Content && !self.work.content.batch_is_empty();
         if (self.broken || !unread) && !waits_for_caller {
             self.lose();
             return true;
@@ -111,10 +111,10 @@ impl ServerSession {
 
     /// Answers a command: behind the replies to recipients that are still open.
     pub(super) fn reply(&mut self, reply: impl Into<Reply>) {
-        if self.recipients.is_empty() {
+        if self.work.recipients.is_empty() {
             self.write(&reply.into());
         } else {
-            self.recipients.push_back(Slot::Answered(reply.into()));
+            self.work.recipients.push_back(Slot::Answered(reply.into()));
         }
     }
 
@@ -125,8 +125,8 @@ impl ServerSession {
 
     pub(super) fn greet(&mut self) {
         self.go(Step::Connected);
-        let config = Arc::clone(&self.config);
-        self.output.buffer().extend_from_slice(&config.greeting);
+        let greeting = &self.config.greeting;
+        self.output.buffer().extend_from_slice(greeting);
     }
 
     /// The peer broke a rule: answer, tell, count.
@@ -147,7 +147,8 @@ impl ServerSession {
 
     /// A MAIL was refused: the rest of its group (RFC 2920 §3.1) is out of turn, and no error.
     pub(super) fn excuse_group(&mut self) {
-        self.excused = self.config.limits.recipients.saturating_add(1);
+        let most = u32::try_from(self.config.limits.recipients).unwrap_or(u32::MAX);
+        self.excused = most.saturating_add(1);
     }
 
     /// Refuses what a question asked; 421 ends the session.
@@ -177,8 +178,8 @@ impl ServerSession {
 
     /// The record of the transaction as it stands, with its key.
     pub(super) fn record(&mut self) -> Option<(TransactionKey, Box<Record>)> {
-        let key = self.transaction.key().cloned()?;
-        Some((key, self.transaction.snapshot()?))
+        let key = self.work.transaction.key().cloned()?;
+        Some((key, self.work.transaction.snapshot()?))
     }
 
     /// Tells what to keep of a transaction that does not come to its end.
@@ -234,25 +235,27 @@ impl ServerSession {
     /// Nothing that was asked can be answered any more, nothing that came is read.
     pub(super) fn forget(&mut self) {
         self.asked = None;
-        self.aside = None;
-        self.abandon = None;
-        self.recipients.clear();
-        self.held = None;
         self.input.clear();
-        self.drain = None;
-        self.content = Content::default();
         self.lines = LineReader::new();
-        self.forget_decision();
+        if self.work.is_made() {
+            self.work.aside = None;
+            self.work.abandon = None;
+            self.work.recipients.clear();
+            self.work.held = None;
+            self.work.drain = None;
+            self.work.content.clear();
+            self.forget_decision();
+        }
     }
 
     pub(super) fn ask_abandon(&mut self, reason: AbandonReason) {
         let token = self.tokens.issue();
-        self.abandon = Some(Asked {
+        self.work.abandon = Some(Asked {
             number: token.number(),
             since: self.now,
         });
-        let generation = self.transaction.generation();
-        let key = generation.and_then(|_| self.transaction.key().cloned());
+        let generation = self.work.transaction.generation();
+        let key = generation.and_then(|_| self.work.transaction.key().cloned());
         self.tell(Event::Abandon(AbandonQuestion {
             token,
             key,
@@ -293,7 +296,7 @@ impl ServerSession {
 
     /// Whether the client has sent on behind the command that is being answered.
     pub(super) fn following(&self) -> Following {
-        if self.input.is_empty() && !self.lines.is_mid_line() && self.held.is_none() {
+        if self.input.is_empty() && !self.lines.is_mid_line() && self.work.held.is_none() {
             Following::Nothing
         } else {
             Following::Input
@@ -301,6 +304,6 @@ impl ServerSession {
     }
 
     pub(super) fn waits_for_peer(&self) -> bool {
-        self.recipients.is_empty() && self.aside.is_none()
+        self.work.recipients.is_empty() && self.work.aside.is_none()
     }
 }

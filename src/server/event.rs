@@ -252,7 +252,7 @@ question! {
 #[derive(Debug)]
 pub(super) enum Message {
     Recorded(TransactionKey, Box<Record>),
-    Plain(Box<Envelope>),
+    Plain(Envelope),
 }
 question! {
     /// See [`Event::AwaitDecision`].

@@ -164,12 +164,14 @@ mod content;
 mod drive;
 mod event;
 mod progress;
+mod queue;
 mod state;
+mod workspace;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use bytes::Bytes;
@@ -186,13 +188,12 @@ pub use event::{
     Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
 };
 
-use self::content::{Content, Drain};
-use self::progress::LongDecision;
 use self::state::{Phase, Step};
+use self::workspace::Lazy;
 use crate::checkpoint::{Generation, Transaction, TransactionKey};
 use crate::error::UsageError;
 use crate::line::LineReader;
-use crate::output::{Output, Position};
+use crate::output::Output;
 use crate::reply::{Reply, standard};
 use crate::time::Timestamp;
 use crate::token::Tokens;
@@ -253,6 +254,11 @@ enum Slot {
 }
 
 /// One SMTP or LMTP connection, seen from the server. See the [module](self).
+///
+/// After EHLO it holds less than 512 octets, heap included (a name or an address of unusual length
+/// aside). What mail needs is made at the first MAIL and kept, about 3 KiB: the transactions behind
+/// it allocate nothing, as long as they keep no record, their commands arrive whole and few lines
+/// begin with a dot. Content leaves as slices of the input.
 #[derive(Debug)]
 pub struct ServerSession {
     config: Arc<ServerConfig>,
@@ -273,36 +279,19 @@ pub struct ServerSession {
     /// Writing failed: nothing will be transmitted any more.
     broken: bool,
     lines: LineReader,
-    /// A command that waits until all recipients are answered.
-    held: Option<Bytes>,
     output: Output,
     events: VecDeque<Event>,
 
     /// The question that the phase waits for.
     asked: Option<Asked>,
-    aside: Option<Asked>,
-    abandon: Option<Asked>,
-    recipients: VecDeque<Slot>,
+    work: Lazy,
 
-    hello: Bytes,
+    hello: Box<[u8]>,
     /// EHLO or LHLO, so that extensions are in force.
     extended: bool,
-    transaction: Transaction,
-    content: Content,
-    long: LongDecision,
-    drain: Option<Drain>,
-    /// Where the last 355 ends in the output.
-    offset_told: Position,
-    /// It may have left.
-    offset_is_told: bool,
-    /// Octets received when the last 355 had been transmitted.
-    received_before_offset: u64,
-    /// Completion records whose replies have been written up to a position.
-    completed: Vec<(Position, TransactionKey)>,
-
     errors: u32,
     /// A MAIL was refused: so many RCPTs and data commands of its group are no errors.
-    excused: usize,
+    excused: u32,
     idle_commands: u32,
     auth_attempts: u32,
     ending: Option<Ending>,
@@ -313,12 +302,8 @@ impl ServerSession {
     /// A session on a new connection. Its first event or output is the greeting.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, peer: Peer, now: Timestamp) -> Self {
-        let transaction = match config.protocol {
-            Protocol::Smtp => Transaction::default(),
-            Protocol::Lmtp => Transaction::lmtp(),
-        };
-        let long = LongDecision::new(config.rdlv());
         let mut session = Self {
+            work: Lazy::new(Arc::clone(&config)),
             config,
             peer,
             tokens: Tokens::default(),
@@ -331,23 +316,11 @@ impl ServerSession {
             eof: false,
             broken: false,
             lines: LineReader::new(),
-            held: None,
             output: Output::default(),
             events: VecDeque::new(),
             asked: None,
-            aside: None,
-            abandon: None,
-            recipients: VecDeque::new(),
-            hello: Bytes::new(),
+            hello: Box::default(),
             extended: false,
-            transaction,
-            content: Content::default(),
-            long,
-            drain: None,
-            offset_told: Position::default(),
-            offset_is_told: true,
-            received_before_offset: 0,
-            completed: Vec::new(),
             errors: 0,
             excused: 0,
             idle_commands: 0,
@@ -383,7 +356,7 @@ impl ServerSession {
     /// is forgotten.
     #[must_use]
     pub fn transaction(&self) -> &Transaction {
-        &self.transaction
+        &self.work.transaction
     }
 
     /// Whether the session has read what it was given and would take more. While it waits for an
@@ -476,7 +449,7 @@ impl ServerSession {
                 self.peer.tls = true;
                 self.peer.tls_client = client;
                 self.peer.authenticated = None;
-                self.hello = Bytes::new();
+                self.hello = Box::default();
                 self.extended = false;
                 self.lines = LineReader::new();
                 if self.shutdown.is_some() {
@@ -528,8 +501,8 @@ impl ServerSession {
     /// record.
     pub fn supersede(&mut self, now: Timestamp, key: &TransactionKey, generation: Generation) {
         self.now = self.now.max(now);
-        let holds = self.transaction.key() == Some(key)
-            && self.transaction.generation() == Some(generation);
+        let holds = self.work.transaction.key() == Some(key)
+            && self.work.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
             self.close(Some(standard::FENCED.into()), Ending::Closed);
         } else if self.takes_back(key, generation) {
@@ -547,6 +520,10 @@ impl ServerSession {
                 return Some(event);
             }
             if !self.advance() {
+                if self.input.is_empty() {
+                    // An empty one, too, would keep the buffer of what came in.
+                    self.input = Bytes::new();
+                }
                 return None;
             }
         }
@@ -576,11 +553,11 @@ impl ServerSession {
             | Phase::Envelope
             | Phase::BetweenChunks
             | Phase::Spoiled => {
-                let open = self.recipients.iter().find_map(|slot| match slot {
+                let open = self.work.recipients.iter().find_map(|slot| match slot {
                     Slot::Open(asked) => Some(*asked),
                     Slot::Answered(_) => None,
                 });
-                return Some(match (open.or(self.aside), self.drain_deadline()) {
+                return Some(match (open.or(self.work.aside), self.drain_deadline()) {
                     (Some(asked), _) => asked.since + timeouts.question,
                     (None, Some(drained)) => drained.min(self.since + timeouts.command),
                     (None, None) => self.since + timeouts.command,

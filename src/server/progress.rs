@@ -6,12 +6,12 @@
 //! being fetched, and commands are read one at a time.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::event::{AbandonReason, AbortQuestion, DetachQuestion, Ending, Event};
+use super::queue::Queue;
 use super::state::Phase;
 use super::{Asked, ServerSession};
 use crate::checkpoint::{Generation, TransactionKey};
@@ -39,7 +39,7 @@ pub(super) struct LongDecision {
     told: Option<Position>,
     way_out: Option<WayOut>,
     result: Option<Held>,
-    given: VecDeque<Given>,
+    given: Queue<Given>,
 }
 
 /// How the client wants to leave an open 120.
@@ -92,7 +92,7 @@ struct Given {
 }
 
 impl LongDecision {
-    pub(super) fn new(settings: rdlv::ServerSettings) -> Self {
+    pub(super) const fn new(settings: rdlv::ServerSettings) -> Self {
         Self {
             rdlv: rdlv::Server::new(settings),
             since: Timestamp::ORIGIN,
@@ -100,7 +100,7 @@ impl LongDecision {
             told: None,
             way_out: None,
             result: None,
-            given: VecDeque::new(),
+            given: Queue::new(),
         }
     }
 
@@ -128,7 +128,7 @@ impl ServerSession {
             Phase::Envelope | Phase::BetweenChunks => Within::Transaction,
             _ => Within::NoTransaction,
         };
-        match self.long.rdlv.request(rdlv, within) {
+        match self.work.long.rdlv.request(rdlv, within) {
             RequestOutcome::Accepted => {
                 let accepted = self.config.rdlv_accepted.clone();
                 self.reply(accepted);
@@ -152,14 +152,14 @@ impl ServerSession {
     /// The last octet of the message is in, or the line of the last URL: from here on the client
     /// waits for the final reply.
     pub(super) fn begin_wait(&mut self) {
-        self.long.rdlv.end_of_data(self.now);
-        self.long.asked_for |= self.long.rdlv.poll_timeout().is_some();
-        self.long.since = self.now;
+        self.work.long.rdlv.end_of_data(self.now);
+        self.work.long.asked_for |= self.work.long.rdlv.poll_timeout().is_some();
+        self.work.long.since = self.now;
     }
 
     /// RDLV was accepted for the decision under way.
     pub(super) fn may_take_long(&self) -> bool {
-        self.long.asked_for
+        self.work.long.asked_for
     }
 
     // ---- time ----
@@ -167,39 +167,39 @@ impl ServerSession {
     /// When the session stops waiting for the decision.
     fn decision_end(&self) -> Timestamp {
         let timeouts = &self.config.timeouts;
-        let wait = if self.long.asked_for {
+        let wait = if self.work.long.asked_for {
             timeouts.long_decision
         } else {
             timeouts.decision
         };
-        let end = self.long.since + wait;
+        let end = self.work.long.since + wait;
         self.shutdown.map_or(end, |shutdown| shutdown.min(end))
     }
 
     /// When something is due between the end of the data and the final reply.
     pub(super) fn decision_deadline(&self) -> Timestamp {
         let timeouts = &self.config.timeouts;
-        if let Some(asked) = self.abandon {
+        if let Some(asked) = self.work.abandon {
             return asked.since + timeouts.abandon;
         }
-        if let Some(way_out) = &self.long.way_out {
+        if let Some(way_out) = &self.work.long.way_out {
             let deadline = way_out.since() + timeouts.question;
             return self.shutdown.map_or(deadline, |end| end.min(deadline));
         }
-        [self.long.rdlv.poll_timeout(), self.drain_deadline()]
+        [self.work.long.rdlv.poll_timeout(), self.drain_deadline()]
             .into_iter()
             .flatten()
             .fold(self.decision_end(), Timestamp::min)
     }
 
     pub(super) fn decision_time_out(&mut self) {
-        if self.abandon.is_some() {
+        if self.work.abandon.is_some() {
             // Too late to stop it: any reply would promise too much.
-            self.long.rdlv.clear();
+            self.work.long.rdlv.clear();
             return self.close(None, Ending::Silent);
         }
         let down = self.shutdown.is_some_and(|shutdown| self.now >= shutdown);
-        match self.long.way_out {
+        match self.work.long.way_out {
             // The client may still wait for the end of the fetching.
             Some(WayOut::DetachWaits(_)) if !down => self.detach(DetachAnswer::Failed),
             Some(_) => self.close(None, Ending::Silent),
@@ -209,7 +209,7 @@ impl ServerSession {
     }
 
     fn decision_overdue(&mut self) {
-        if self.long.result.is_some() {
+        if self.work.long.result.is_some() {
             // No CONT came for it; a final reply without a command would be read as another's.
             self.close(None, Ending::Silent);
         } else if self.phase == Phase::BurlAsked {
@@ -224,12 +224,13 @@ impl ServerSession {
             self.tell(Event::PeerFault(PeerError::TooSlow));
             return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
         }
-        match self.long.rdlv.due(self.now, self.following()) {
+        let following = self.following();
+        match self.work.long.rdlv.due(self.now, following) {
             Due::Nothing | Due::Suppressed => {}
             Due::Send => {
                 let in_progress = self.config.in_progress.clone();
                 self.write(&in_progress);
-                self.long.told = Some(self.output.position());
+                self.work.long.told = Some(self.output.position());
             }
             Due::ClientGone(gone) => {
                 self.tell(Event::PeerFault(PeerError::TimedOut));
@@ -241,13 +242,13 @@ impl ServerSession {
 
     /// Output has been transmitted: maybe a 120, or final replies.
     pub(super) fn note_transmitted(&mut self) {
-        if let Some(position) = self.long.told {
+        if let Some(position) = self.work.long.told {
             if self.output.has_transmitted(position) {
-                self.long.told = None;
-                self.long.rdlv.transmitted(self.now);
+                self.work.long.told = None;
+                self.work.long.rdlv.transmitted(self.now);
             }
         }
-        while let Some(given) = self.long.given.front() {
+        while let Some(given) = self.work.long.given.front() {
             if !self.output.has_transmitted(given.position) {
                 break;
             }
@@ -255,7 +256,7 @@ impl ServerSession {
                 claim: Some((key, generation)),
                 takes_back: true,
                 ..
-            }) = self.long.given.pop_front()
+            }) = self.work.long.given.pop_front()
             {
                 self.tell(Event::TakenBack { key, generation });
             }
@@ -266,18 +267,18 @@ impl ServerSession {
 
     /// Whether an answer to a 120 may be read now.
     pub(super) fn reads_answer(&self) -> bool {
-        let open = self.long.rdlv.reading() == Reading::One && self.abandon.is_none();
-        open || self.drain.is_some()
+        let open = self.work.long.rdlv.reading() == Reading::One && self.work.abandon.is_none();
+        open || self.work.drain.is_some()
     }
 
     pub(super) fn progress_is_open(&self) -> bool {
-        self.long.rdlv.is_open()
+        self.work.long.rdlv.is_open()
     }
 
     /// Whether a 120 is open, or what answers it waits for the caller: no final reply may be given
     /// at once.
     pub(super) fn progress_is_unanswered(&self) -> bool {
-        self.progress_is_open() || self.long.way_out.is_some()
+        self.progress_is_open() || self.work.long.way_out.is_some()
     }
 
     /// A command that can be read, while a 120 is open.
@@ -293,7 +294,7 @@ impl ServerSession {
         if verb == Verb::Deta && !self.count_idle() {
             return;
         }
-        match self.long.rdlv.command(self.now, verb) {
+        match self.work.long.rdlv.command(self.now, verb) {
             CommandOutcome::Continue => {}
             CommandOutcome::GiveHeld => self.give_held(),
             CommandOutcome::AskDetach(_) => self.ask_detach(),
@@ -324,8 +325,8 @@ impl ServerSession {
     }
 
     fn claim(&self) -> Option<(TransactionKey, Generation)> {
-        let generation = self.transaction.generation()?;
-        Some((self.transaction.key()?.clone(), generation))
+        let generation = self.work.transaction.generation()?;
+        Some((self.work.transaction.key()?.clone(), generation))
     }
 
     fn ask_way_out(&mut self) -> (Token, Asked) {
@@ -340,13 +341,18 @@ impl ServerSession {
     fn ask_detach(&mut self) {
         if self.phase == Phase::BurlAsked {
             // Only what is whole can be the server's.
-            self.long.way_out = Some(WayOut::DetachWaits(self.now));
+            self.work.long.way_out = Some(WayOut::DetachWaits(self.now));
             return;
         }
         let (token, asked) = self.ask_way_out();
-        self.long.way_out = Some(WayOut::Detach(asked));
+        self.work.long.way_out = Some(WayOut::Detach(asked));
         let (key, generation) = self.claim().unzip();
-        let held = self.long.result.as_ref().map(|held| held.replies.clone());
+        let held = self
+            .work
+            .long
+            .result
+            .as_ref()
+            .map(|held| held.replies.clone());
         self.tell(Event::Detach(DetachQuestion {
             token,
             key,
@@ -357,7 +363,7 @@ impl ServerSession {
 
     /// The content that DETA had to wait for is in, or cannot be had.
     pub(super) fn ask_waiting_detach(&mut self) {
-        if let Some(WayOut::DetachWaits(_)) = self.long.way_out {
+        if let Some(WayOut::DetachWaits(_)) = self.work.long.way_out {
             self.ask_detach();
         }
     }
@@ -366,13 +372,13 @@ impl ServerSession {
         let hello = (verb == Verb::Hello).then(|| line.clone());
         if self.phase == Phase::BurlAsked {
             // No decision has begun.
-            if let Some(settled) = self.long.rdlv.reset(ResetAnswer::Aborted) {
+            if let Some(settled) = self.work.long.rdlv.reset(ResetAnswer::Aborted) {
                 self.settle(settled, hello);
             }
             return;
         }
         let (token, asked) = self.ask_way_out();
-        self.long.way_out = Some(WayOut::Abort(asked, hello));
+        self.work.long.way_out = Some(WayOut::Abort(asked, hello));
         let (key, generation) = self.claim().unzip();
         self.tell(Event::Abort(AbortQuestion {
             token,
@@ -383,12 +389,12 @@ impl ServerSession {
 
     /// Whether a reset waits for its answer, which alone then says what became of the decision.
     pub(super) fn is_resetting(&self) -> bool {
-        matches!(self.long.way_out, Some(WayOut::Abort(..)))
+        matches!(self.work.long.way_out, Some(WayOut::Abort(..)))
     }
 
     /// Takes the open question of the way out if `token` is its own.
     fn take_way_out(&mut self, token: &Token) -> Option<WayOut> {
-        self.long.way_out.take_if(|way_out| match way_out {
+        self.work.long.way_out.take_if(|way_out| match way_out {
             WayOut::DetachWaits(_) => false,
             WayOut::Detach(asked) | WayOut::Abort(asked, _) => asked.number == token.number(),
         })
@@ -408,7 +414,7 @@ impl ServerSession {
         let Some(WayOut::Abort(_, hello)) = self.take_way_out(token) else {
             return false;
         };
-        match self.long.rdlv.reset(answer) {
+        match self.work.long.rdlv.reset(answer) {
             Some(settled) => self.settle(settled, hello),
             None => debug_assert!(false, "a question without a reset"),
         }
@@ -416,8 +422,8 @@ impl ServerSession {
     }
 
     fn detach(&mut self, answer: DetachAnswer) {
-        self.long.way_out = None;
-        match self.long.rdlv.detach(self.now, answer) {
+        self.work.long.way_out = None;
+        match self.work.long.rdlv.detach(self.now, answer) {
             DetaOutcome::Detached(_) => {
                 self.acknowledge();
                 self.end_transaction();
@@ -439,12 +445,12 @@ impl ServerSession {
         if settled.ending == ResetEnding::Outdated {
             return self.close(Some(standard::FENCED.into()), Ending::Closed);
         }
-        if let Some(discard) = self.transaction.reset() {
+        if let Some(discard) = self.work.transaction.reset() {
             self.tell(Event::Discard(discard));
         }
         self.tell(Event::TransactionEnded);
         self.end_transaction();
-        let reply = settled.reply(self.long.rdlv.settings());
+        let reply = settled.reply(self.work.long.rdlv.settings());
         if let Some(reply) = reply {
             self.reply(reply);
         }
@@ -463,25 +469,25 @@ impl ServerSession {
     /// The message is decided on, and the final replies are `replies`: they are given, or wait for
     /// the client.
     pub(super) fn conclude(&mut self, replies: &[Reply], decision: Decision, finding: Finding) {
-        self.abandon = None;
+        self.work.abandon = None;
         let held = || Held {
             replies: replies.to_owned(),
             decision,
             finding,
         };
-        match self.long.rdlv.decided(decision) {
+        match self.work.long.rdlv.decided(decision) {
             DecidedOutcome::Give => self.give(replies, finding),
             DecidedOutcome::NotAwaited => debug_assert!(false, "a decision that nobody asked for"),
             DecidedOutcome::Hold => {
-                self.long.result = Some(held());
+                self.work.long.result = Some(held());
                 if self.phase == Phase::BurlAsked {
                     self.go(super::state::Step::Decide);
                 }
                 self.ask_waiting_detach();
             }
             DecidedOutcome::Settled(settled) => {
-                self.long.result = Some(held());
-                let hello = match self.long.way_out.take() {
+                self.work.long.result = Some(held());
+                let hello = match self.work.long.way_out.take() {
                     Some(WayOut::Abort(_, hello)) => hello,
                     _ => None,
                 };
@@ -491,7 +497,7 @@ impl ServerSession {
     }
 
     fn give_held(&mut self) {
-        if let Some(held) = self.long.result.take() {
+        if let Some(held) = self.work.long.result.take() {
             self.give(&held.replies, held.finding);
         }
     }
@@ -516,20 +522,24 @@ impl ServerSession {
             } else {
                 Decision::Refused
             },
-            takes_back: self.transaction.takes_back(),
+            takes_back: self.work.transaction.takes_back(),
         };
-        self.long.given.push_back(given);
+        self.work.long.given.push_back(given);
     }
 
     /// Whether the replies to a message that was taken back are still on their way. Until they are
     /// transmitted its claim is not let go of, so no other MAIL is read.
     pub(super) fn waits_for_taken_back(&self) -> bool {
-        self.long.given.back().is_some_and(|given| given.takes_back)
+        self.work
+            .long
+            .given
+            .back()
+            .is_some_and(|given| given.takes_back)
     }
 
     /// The same, for a claim.
     pub(super) fn takes_back(&self, key: &TransactionKey, generation: Generation) -> bool {
-        self.long.given.back().is_some_and(|given| {
+        self.work.long.given.back().is_some_and(|given| {
             given.takes_back
                 && given
                     .claim
@@ -539,22 +549,24 @@ impl ServerSession {
     }
 
     pub(super) fn forget_decision(&mut self) {
-        self.long.clear();
+        self.work.long.clear();
     }
 
     // ---- loss ----
 
     /// What the end of a session leaves of a decision that is under way or held.
     pub(super) fn leave_decision(&mut self) {
-        let gone = self.long.rdlv.gone();
-        self.tell_gone(gone, AbandonReason::ConnectionLost);
+        if self.work.is_made() {
+            let gone = self.work.long.rdlv.gone();
+            self.tell_gone(gone, AbandonReason::ConnectionLost);
+        }
     }
 
     fn tell_gone(&mut self, gone: Gone, reason: AbandonReason) {
         match gone {
             Gone::Running => {
-                let unrecorded = self.transaction.generation().is_none();
-                if self.phase == Phase::Deciding && unrecorded && self.abandon.is_none() {
+                let unrecorded = self.work.transaction.generation().is_none();
+                if self.phase == Phase::Deciding && unrecorded && self.work.abandon.is_none() {
                     self.ask_abandon(reason);
                 }
             }
@@ -566,7 +578,7 @@ impl ServerSession {
 
     /// Tells of final replies that are not given.
     fn tell_undelivered(&mut self) {
-        if let Some(held) = self.long.result.take() {
+        if let Some(held) = self.work.long.result.take() {
             let (key, generation) = self.claim().unzip();
             self.tell(Event::ReplyUndelivered {
                 key,
@@ -578,7 +590,10 @@ impl ServerSession {
 
     /// The session is over: tells of final replies that were not transmitted.
     pub(super) fn tell_untransmitted(&mut self) {
-        for given in core::mem::take(&mut self.long.given) {
+        if !self.work.is_made() {
+            return;
+        }
+        while let Some(given) = self.work.long.given.pop_front() {
             let (key, generation) = given.claim.unzip();
             self.tell(Event::ReplyUndelivered {
                 key,
