@@ -26,6 +26,8 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr_iter, memchr3};
 use thiserror::Error;
 
+use crate::class::run_from;
+
 /// Whether octets of the client's stand behind the command that is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Following {
@@ -273,6 +275,21 @@ pub(crate) fn end_of_line(input: &[u8], cr_before: bool) -> Option<usize> {
             None => cr_before,
         })
         .map(|lf| lf + 1)
+}
+
+/// A line without its CRLF, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first line of `input`; `None` where it has no end.
+pub(crate) fn split_line(input: &[u8]) -> Option<Result<Split<'_>, LineError>> {
+    // The first control mostly is the CR at its end.
+    let (line, behind) = input.split_at_checked(run_from(b' ', input))?;
+    if let [b'\r', b'\n', rest @ ..] = behind {
+        return Some(Ok((line, rest)));
+    }
+    let (line, rest) = input.split_at_checked(end_of_line(input, false)?)?;
+    let line = line.get(..line.len().checked_sub(2)?)?;
+    Some(check_line(line).map(|()| (line, rest)))
 }
 
 /// Checks that `line`, without its CRLF, holds none of the octets that no line may hold.
