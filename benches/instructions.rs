@@ -38,8 +38,8 @@ const WORKLOADS: [Workload; 15] = [
     ("encode-base64-1MiB", || encode(false, 1024 * KIB)),
     ("encode-dotted-256KiB", || encode(true, 256 * KIB)),
     ("parse-commands", || Box::new(parse::commands)),
-    ("parse-ehlo-reply", || Box::new(parse::ehlo)),
-    ("parse-355", || Box::new(parse::offset)),
+    ("parse-ehlo-reply", || Box::new(|| parse::ehlo(parse::EHLO))),
+    ("parse-355", || Box::new(|| parse::offset(parse::OFFSET))),
     ("server-session-4KiB", || {
         let mut server = server::Server::default();
         let reads = server::plain(&content(76, false, 4 * KIB));

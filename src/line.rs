@@ -26,6 +26,8 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr_iter, memchr3};
 use thiserror::Error;
 
+use crate::class::run_from;
+
 /// Whether octets of the client's stand behind the command that is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Following {
@@ -275,6 +277,21 @@ pub(crate) fn end_of_line(input: &[u8], cr_before: bool) -> Option<usize> {
         .map(|lf| lf + 1)
 }
 
+/// A line without its CRLF, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first line of `input`; `None` where it has no end.
+pub(crate) fn split_line(input: &[u8]) -> Option<Result<Split<'_>, LineError>> {
+    // The first control mostly is the CR at its end.
+    let (line, behind) = input.split_at_checked(run_from(b' ', input))?;
+    if let [b'\r', b'\n', rest @ ..] = behind {
+        return Some(Ok((line, rest)));
+    }
+    let (line, rest) = input.split_at_checked(end_of_line(input, false)?)?;
+    let line = line.get(..line.len().checked_sub(2)?)?;
+    Some(check_line(line).map(|()| (line, rest)))
+}
+
 /// Checks that `line`, without its CRLF, holds none of the octets that no line may hold.
 pub(crate) fn check_line(line: &[u8]) -> Result<(), LineError> {
     match memchr3(b'\r', b'\n', 0, line).and_then(|at| line.get(at)) {
@@ -431,10 +448,26 @@ mod tests {
         let mut input = Bytes::from_static(b"HEL");
         assert_eq!(reader.read(&mut input, 512), None);
         assert_eq!(reader.buffered(), 3);
-        assert!(!std::format!("{reader:?}").contains("HEL"));
+        let shown = std::format!("{reader:?}");
+        assert_eq!(shown, "LineReader { buffered: 3, skipping: No }");
         let mut input = Bytes::from_static(b"O a\r\n");
         assert!(reader.read(&mut input, 512).is_some());
         assert_eq!(reader.partial.capacity(), 0);
         assert!(!reader.is_mid_line());
+    }
+
+    #[test]
+    fn memory_doubles_when_it_is_full_and_not_before() {
+        let mut reader = LineReader::new();
+        for octets in 1..=512 {
+            assert_eq!(reader.read(&mut Bytes::from_static(b"x"), 514), None);
+            let capacity = match octets {
+                1..=64 => 64,
+                65..=128 => 128,
+                129..=256 => 256,
+                _ => 512,
+            };
+            assert_eq!(reader.partial.capacity(), capacity, "{octets}");
+        }
     }
 }

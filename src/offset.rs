@@ -294,4 +294,25 @@ mod tests {
         assert_eq!(OctetOffset(1).checked_add(2), Some(OctetOffset(3)));
         assert_eq!(OctetOffset(u64::MAX).checked_add(1), None);
     }
+
+    #[test]
+    fn the_number_is_the_same_by_every_door() {
+        let offset = OctetOffset::from(6135);
+        assert_eq!(offset, OctetOffset::new(6135));
+        assert_eq!(offset.get(), 6135);
+        assert_eq!(u64::from(offset), 6135);
+    }
+
+    #[test]
+    fn both_types_are_shown_and_padded() {
+        let offset = OctetOffset::new(6135);
+        assert_eq!(format!("{offset:>6}"), "  6135");
+        let text = OctetOffset::ZERO.reply_text();
+        assert_eq!(text.as_ref(), b"0 is the transaction offset");
+        assert_eq!(format!("{text:>29}"), "  0 is the transaction offset");
+        assert_eq!(
+            format!("{text:?}"),
+            "OffsetText(\"0 is the transaction offset\")"
+        );
+    }
 }

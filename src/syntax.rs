@@ -72,14 +72,24 @@ pub(crate) const fn is_wsp(octet: u8) -> bool {
 /// A number in decimal digits and nothing else; `None` where it is empty, not digits or does not
 /// fit.
 pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    /// So many digits fit, whatever they are.
+    const SURE: usize = 19;
+
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, digit| {
-        if !digit.is_ascii_digit() {
+    let (sure, more) = digits.split_at_checked(SURE).unwrap_or((digits, &[]));
+    let mut value = 0;
+    for octet in sure {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 {
             return None;
         }
-        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        value = value * 10 + u64::from(digit);
+    }
+    more.iter().try_fold(value, |value, octet| {
+        let digit = octet.is_ascii_digit().then(|| octet - b'0')?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }
 

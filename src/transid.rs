@@ -18,7 +18,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
-use crate::syntax::is_transid_atom;
+use crate::class::{TRANSID_ATOM, split_run};
 
 /// A well-formed TRANSID, brackets included.
 ///
@@ -108,15 +108,13 @@ impl TransId {
             return Err(TransIdError::TooLong);
         }
         check(value)?;
-        let mut id = Self {
-            octets: [0; Self::MAX_LEN],
-            len: 0,
-        };
-        for (slot, octet) in id.octets.iter_mut().zip(value) {
-            *slot = *octet;
-            id.len += 1;
+        let mut octets = [0; Self::MAX_LEN];
+        if let Some(used) = octets.get_mut(..value.len()) {
+            used.copy_from_slice(value);
         }
-        Ok(id)
+        // At most 80.
+        let len = value.len() as u8;
+        Ok(Self { octets, len })
     }
 
     /// Makes a client's TRANSID: 32 lower-case hexadecimal digits from `random`, then `domain`.
@@ -180,33 +178,29 @@ impl TransId {
 }
 
 fn check(value: &[u8]) -> Result<(), TransIdError> {
-    let mut octets = value.iter().copied().enumerate();
-    match octets.next() {
-        Some((_, b'<')) => {}
-        _ => return Err(TransIdError::NoOpeningBracket),
-    }
-    let mut in_atom = false;
+    let mut rest = value
+        .strip_prefix(b"<")
+        .ok_or(TransIdError::NoOpeningBracket)?;
     let mut after_at = false;
-    while let Some((at, octet)) = octets.next() {
-        match octet {
-            b'>' | b'@' | b'.' if !in_atom => return Err(TransIdError::EmptyAtom { at }),
-            b'>' if !after_at => return Err(TransIdError::NoAt),
-            b'>' => {
-                return match octets.next() {
-                    None => Ok(()),
-                    Some((at, _)) => Err(TransIdError::AfterClosingBracket { at }),
-                };
+    loop {
+        let (atom, behind) = split_run(TRANSID_ATOM, rest);
+        let at = value.len() - behind.len();
+        rest = match behind {
+            [] => return Err(TransIdError::NoClosingBracket),
+            [b'>' | b'@' | b'.', ..] if atom.is_empty() => {
+                return Err(TransIdError::EmptyAtom { at });
             }
-            b'@' if !after_at => {
+            [b'.', rest @ ..] => rest,
+            [b'@', rest @ ..] if !after_at => {
                 after_at = true;
-                in_atom = false;
+                rest
             }
-            b'.' => in_atom = false,
-            octet if is_transid_atom(octet) => in_atom = true,
+            [b'>', ..] if !after_at => return Err(TransIdError::NoAt),
+            [b'>'] => return Ok(()),
+            [b'>', ..] => return Err(TransIdError::AfterClosingBracket { at: at + 1 }),
             _ => return Err(TransIdError::Octet { at }),
-        }
+        };
     }
-    Err(TransIdError::NoClosingBracket)
 }
 
 impl TryFrom<&[u8]> for TransId {
@@ -378,6 +372,7 @@ mod tests {
         let id: TransId = "<a@b>".parse().unwrap();
         assert_eq!(format!("{id}"), "<a@b>");
         assert_eq!(format!("{id:?}"), "TransId(\"<a@b>\")");
+        assert_eq!(id.as_ref(), b"<a@b>");
         let error = TransId::parse(b"<secret^secret@\r\n>").unwrap_err();
         assert!(!format!("{error}{error:?}").contains("secret"));
     }
@@ -393,5 +388,10 @@ mod tests {
         assert_eq!(TransId::deserialize(good).unwrap().as_str(), "<a@b>");
         let bad: StrDeserializer<'_, Error> = "<a@b".into_deserializer();
         assert!(TransId::deserialize(bad).is_err());
+        let number: serde::de::value::U8Deserializer<Error> = 5u8.into_deserializer();
+        assert!(
+            format!("{}", TransId::deserialize(number).unwrap_err())
+                .contains("a transaction identifier, <local@domain>")
+        );
     }
 }

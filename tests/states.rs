@@ -606,7 +606,7 @@ fn every_time_out_in_every_state() {
             "handshake" => ("", Ending::Lost),
             "deciding" | "deciding recorded" => ("421 4.3.0", Ending::Closed),
             "connecting" => ("421 Local", Ending::Closed),
-            "greeted" | "helo" => ("421 Timeout", Ending::Closed),
+
             // No hello has been accepted yet.
             "hello asked" => ("421 Local", Ending::Closed),
             // The client is gone, or any reply would promise too much.

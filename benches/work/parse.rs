@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use smtp_checkpoint::command::Command;
-use smtp_checkpoint::ehlo::Keyword;
+use smtp_checkpoint::ehlo::CapabilitiesRef;
+use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::{ParsedReply, ReplyRef};
 
@@ -38,15 +39,19 @@ fn reply(wire: &[u8]) -> ReplyRef<'_> {
 }
 
 /// A reply of 11 lines, taken apart.
-pub fn ehlo() {
-    let reply = reply(EHLO);
-    let keywords = reply.lines().skip(1).filter_map(Keyword::parse);
-    assert_eq!(black_box(keywords).count(), 10);
+pub fn ehlo(wire: &[u8]) {
+    let offered = CapabilitiesRef::from_reply(&reply(wire), &Limits::default());
+    let offered = black_box(offered).unwrap();
+    assert!(offered.checkpoint() && offered.size().is_some());
+    assert_eq!(offered.auth().count(), 2);
 }
 
 /// The reply that tells an offset.
-pub fn offset() {
-    let reply = reply(b"355 6135 is the transaction offset\r\n");
+pub const OFFSET: &[u8] = b"355 6135 is the transaction offset\r\n";
+
+/// It is read.
+pub fn offset(wire: &[u8]) {
+    let reply = reply(wire);
     let offset = OctetOffset::from_reply_text(reply.first_line());
     assert_eq!(black_box(offset).map(OctetOffset::get), Ok(6135));
 }

@@ -118,9 +118,83 @@ fn only_transactions_that_can_be_sent_are_built() {
         .transid(long)
         .build();
     assert_eq!(built, Err(E::TransIdTooLong));
+    let longest = std::format!("<{}@b>", "a".repeat(75));
+    let longest = TransId::parse(longest.as_bytes()).unwrap();
+    let built = builder(b"MAIL FROM:<a@b>")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .transid(longest)
+        .build();
+    assert_eq!(built.unwrap().transid(), Some(longest));
     assert_eq!(
         transaction().envelope().mail_line(),
         b"MAIL FROM:<a@b> RET=FULL"
+    );
+}
+
+/// 88 octets of TRANSID and 26 of SIZE have room behind MAIL; RCPT needs none.
+#[test]
+fn lines_of_the_greatest_length_are_built_and_longer_ones_are_not() {
+    let padded = |line: &str, length: usize| {
+        let mut line = std::format!("{line} X={}", "x".repeat(length));
+        line.truncate(length);
+        line.into_bytes()
+    };
+    let build = |mail: usize, rcpts: &[usize]| {
+        let mail = MailLine::parse(padded("MAIL FROM:<a@b>", mail)).unwrap();
+        let mut builder = UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0);
+        for length in rcpts {
+            builder = builder.recipient(RcptLine::parse(padded("RCPT TO:<c@d>", *length)).unwrap());
+        }
+        builder.build().map(|_| ())
+    };
+    let long = Err(InvalidTransaction::LineTooLong);
+    assert_eq!(build(1932, &[2046, 30]), Ok(()));
+    assert_eq!(build(1933, &[30]), long);
+    assert_eq!(build(30, &[30, 2047]), long);
+    let url = |length: usize| {
+        let url = padded("imap://h/", length)
+            .into_iter()
+            .filter(|octet| *octet != b' ');
+        builder(b"MAIL FROM:<a@b>")
+            .recipient(rcpt(b"RCPT TO:<c@d>"))
+            .burl(url.collect::<Vec<u8>>())
+            .build()
+    };
+    // One space less.
+    assert_eq!(url(1933).unwrap().url().unwrap().len(), 1932);
+    assert_eq!(url(1934), Err(InvalidTransaction::LineTooLong));
+    assert_eq!(
+        builder(b"MAIL FROM:<a@b>")
+            .recipient(rcpt(b"RCPT TO:<c@d>"))
+            .burl("imap://a b")
+            .build(),
+        Err(InvalidTransaction::Url)
+    );
+}
+
+#[test]
+fn what_was_asked_for_is_what_is_told() {
+    let plain = transaction();
+    assert!(!plain.is_lmtp() && plain.url().is_none());
+    assert_eq!(plain.wanted(), ContentCommand::Data);
+    assert_eq!((plain.began(), plain.attempts()), (1_000, 0));
+    assert_eq!((plain.scope(), plain.last_server()), (None, None));
+    let asked = builder(b"MAIL FROM:<a@b> BODY=BINARYMIME")
+        .recipient(rcpt(b"RCPT TO:<c@d>"))
+        .bdat()
+        .lmtp()
+        .build()
+        .unwrap();
+    assert!(asked.is_lmtp());
+    assert_eq!(asked.wanted(), ContentCommand::Bdat);
+    let sent = sent();
+    assert_eq!(sent.attempts(), 1);
+    assert_eq!(sent.used(), Some(USED));
+    assert_eq!(sent.scope(), Some(&scope()));
+    assert_eq!(sent.last_server().unwrap().host, b"mx.example");
+    assert_eq!(
+        sent.envelope().mail_reply(),
+        Some(&standard::SENDER_OK.reply())
     );
 }
 
@@ -182,7 +256,9 @@ fn next_steps() {
         NextStep::StartOver
     );
     transaction.will_send(USED, scope(), Server::default());
+    assert!(!transaction.is_restart(), "nothing was sent");
     transaction.may_have_sent(Sent::Data);
+    assert!(transaction.is_restart());
     assert_eq!(transaction.next_step(1_100, &policy, &same), NextStep::Send);
     assert_eq!(
         transaction.next_step(1_101, &policy, &same),
@@ -296,4 +372,97 @@ fn plain_smtp_changes_nothing_that_is_known_under_the_transid() {
         (transaction.used(), transaction.last_server().cloned()),
         before
     );
+}
+
+#[test]
+fn every_command_and_every_stage_is_loaded_as_it_was_stored() {
+    let begin = || builder(b"MAIL FROM:<a@b>").recipient(rcpt(b"RCPT TO:<c@d>"));
+    for builder in [begin(), begin().bdat(), begin().burl("imap://h/m")] {
+        let mut transaction = builder.build().unwrap();
+        assert_eq!(
+            UnfinishedTransaction::decode(&transaction.encode()),
+            Ok(transaction.clone())
+        );
+        transaction.will_send(USED, ClientScope::default(), Server::default());
+        for sent in [Sent::Data, Sent::EndOfData] {
+            transaction.may_have_sent(sent);
+            assert_eq!(
+                UnfinishedTransaction::decode(&transaction.encode()),
+                Ok(transaction.clone())
+            );
+        }
+    }
+}
+
+#[test]
+fn what_could_not_have_been_stored_is_damage() {
+    let damaged = Err(crate::error::DecodeError::Damaged);
+    let mut nobody = transaction();
+    nobody.envelope = Envelope::new(b"MAIL FROM:<a@b>", standard::SENDER_OK.into()).unwrap();
+    assert_eq!(UnfinishedTransaction::decode(&nobody.encode()), damaged);
+    let mut unsaid = sent();
+    unsaid.used = None;
+    assert_eq!(UnfinishedTransaction::decode(&unsaid.encode()), damaged);
+    unsaid.sent = Sent::Nothing;
+    assert_eq!(UnfinishedTransaction::decode(&unsaid.encode()), Ok(unsaid));
+    let mut url = transaction();
+    url.url = b"imap://h/m".to_vec();
+    assert_eq!(UnfinishedTransaction::decode(&url.encode()), damaged);
+}
+
+#[test]
+fn the_last_attempt_that_counts_is_the_one_that_is_kept() {
+    let plain = Used {
+        transid: false,
+        ..USED
+    };
+    let server = |host: &[u8]| Server {
+        host: host.to_vec(),
+        address: Vec::new(),
+    };
+    let kept = |attempts: &[(Used, &[u8])]| {
+        let mut transaction = transaction();
+        for (used, host) in attempts {
+            transaction.will_send(*used, scope(), server(host));
+        }
+        (transaction.used(), transaction.last_server().cloned())
+    };
+    for (attempts, used, host) in [
+        (&[(plain, &b"1"[..])][..], plain, &b"1"[..]),
+        (&[(plain, b"1"), (plain, b"2")], plain, b"2"),
+        (&[(plain, b"1"), (USED, b"2")], USED, b"2"),
+        (&[(USED, b"1"), (USED, b"2")], USED, b"2"),
+        (&[(USED, b"1"), (plain, b"2")], USED, b"1"),
+    ] {
+        assert_eq!(kept(attempts), (Some(used), Some(server(host))));
+    }
+}
+
+/// Sent whole in plain SMTP, and then a crash: nothing is left to restart by, but by consent.
+#[cfg(feature = "session")]
+#[test]
+fn what_is_stored_before_plain_smtp_is_no_restart() {
+    let plain = Used {
+        transid: false,
+        ..USED
+    };
+    for (used, consent, restart) in [
+        (USED, false, true),
+        (USED, true, true),
+        (plain, false, false),
+        (plain, true, true),
+    ] {
+        let mut transaction = transaction();
+        transaction.will_send(USED, scope(), Server::default());
+        transaction.may_have_sent(Sent::Data);
+        if consent {
+            transaction.allow_doubling();
+        }
+        transaction.will_store(used, scope(), Server::default());
+        assert_eq!(transaction.is_restart(), restart, "{used:?} {consent}");
+        assert_eq!(transaction.used(), Some(if restart { USED } else { plain }));
+    }
+    let mut first = transaction();
+    first.will_store(plain, scope(), Server::default());
+    assert_eq!(first.used(), Some(plain));
 }

@@ -207,4 +207,41 @@ mod tests {
             Err(DecodeError::Damaged)
         );
     }
+
+    #[test]
+    fn keys_of_every_identity_are_read_back_and_shown() {
+        for identity in [
+            Identity::Authenticated(b"ned"),
+            Identity::TlsClient(b"CN=ned"),
+            Identity::Host {
+                name: b"h",
+                address: b"1",
+            },
+        ] {
+            for tls in [false, true] {
+                let key = key(identity, tls, b"<x@y>");
+                assert_eq!(TransactionKey::from_bytes(key.as_bytes()), Ok(key.clone()));
+                #[cfg(feature = "serde")]
+                assert_eq!(TransactionKey::decode(key.encode()), Ok(key));
+            }
+        }
+        let shown = std::format!("{:?}", key(Identity::Authenticated(b"n\n"), true, b"<x@y>"));
+        let octets = r"\x01\x01A\x00\x00\x00\x02n\n\x00\x00\x00\x05<x@y>";
+        assert_eq!(shown, std::format!("TransactionKey(\"{octets}\")"));
+    }
+
+    #[test]
+    fn other_versions_are_told_from_damage() {
+        let key = key(Identity::Authenticated(b"ned"), true, b"<x@y>");
+        for (at, octet, error) in [
+            (0, 0, DecodeError::UnknownVersion),
+            (0, 2, DecodeError::UnknownVersion),
+            (1, 2, DecodeError::Damaged),
+            (2, b'X', DecodeError::Damaged),
+        ] {
+            let mut octets = key.as_bytes().to_vec();
+            octets[at] = octet;
+            assert_eq!(TransactionKey::from_bytes(&octets), Err(error));
+        }
+    }
 }

@@ -206,3 +206,80 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Content;
+    use crate::command::{MailLine, RcptLine};
+    use crate::reply::{ReplyCode, standard};
+
+    #[test]
+    fn only_a_final_reply_to_the_end_of_the_data_decides() {
+        for (code, decides) in [
+            (120, false),
+            (250, true),
+            (354, false),
+            (421, false),
+            (452, true),
+            (503, false),
+            (520, false),
+            (550, true),
+        ] {
+            let reply = Reply::with_text(ReplyCode::new(code).unwrap(), None, "x").unwrap();
+            assert_eq!(is_decisive(Stage::EndOfData, &reply), decides, "{code}");
+            for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Content] {
+                assert!(!is_decisive(stage, &reply), "{stage:?} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transid_is_spent_or_its_transaction_is_there() {
+        let reply = || standard::OK.reply();
+        let transaction = || {
+            let mail = MailLine::parse(&b"MAIL FROM:<>"[..]).unwrap();
+            let builder = UnfinishedTransaction::builder(mail, Content::measure(b"x\r\n"), 7)
+                .recipient(RcptLine::parse(&b"RCPT TO:<a@b>"[..]).unwrap());
+            Box::new(builder.build().unwrap())
+        };
+        for spent in [
+            Outcome::Delivered { reply: reply() },
+            Outcome::Deferred { reply: reply() },
+            Outcome::Refused { reply: reply() },
+            Outcome::PerRecipient {
+                replies: Vec::new(),
+            },
+            Outcome::Detached { reply: reply() },
+            Outcome::Aborted { reply: reply() },
+        ] {
+            assert!(spent.is_spent(), "{spent:?}");
+            assert_eq!(spent.transaction(), None);
+        }
+        for open in [
+            Outcome::NoRecipients {
+                transaction: transaction(),
+            },
+            Outcome::Declined {
+                stage: Stage::Mail,
+                reply: reply(),
+                transaction: transaction(),
+            },
+            Outcome::Interrupted {
+                cause: Cause::Lost,
+                transaction: transaction(),
+            },
+            Outcome::StartOver {
+                cause: Cause::Lost,
+                transaction: transaction(),
+            },
+            Outcome::Unknown {
+                cause: Cause::Lost,
+                transaction: transaction(),
+            },
+        ] {
+            assert!(!open.is_spent(), "{open:?}");
+            assert_eq!(open.transaction(), Some(&*transaction()));
+        }
+    }
+}

@@ -228,13 +228,19 @@ impl Used {
 
     /// One octet that is never 0.
     pub(crate) fn to_bits(self) -> u8 {
-        0x80 | u8::from(self.command == ContentCommand::Bdat)
-            | u8::from(self.transid) << 1
-            | u8::from(self.body) << 2
-            | u8::from(self.dsn) << 3
-            | u8::from(self.auth) << 4
-            | u8::from(self.command == ContentCommand::Burl) << 5
-            | u8::from(self.notify_failure) << 6
+        // The highest first.
+        [
+            true,
+            self.notify_failure,
+            self.command == ContentCommand::Burl,
+            self.auth,
+            self.dsn,
+            self.body,
+            self.transid,
+            self.command == ContentCommand::Bdat,
+        ]
+        .into_iter()
+        .fold(0, |bits, flag| 2 * bits + u8::from(flag))
     }
 
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
@@ -357,5 +363,153 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 96);
+    }
+
+    #[test]
+    fn the_bits_are_those_that_are_stored() {
+        let none = Used::from_bits(0x80).unwrap();
+        assert_eq!(none.command, ContentCommand::Data);
+        assert!(!(none.transid || none.body || none.dsn || none.auth || none.notify_failure));
+        for (bit, used) in [
+            (
+                0x01,
+                Used {
+                    command: ContentCommand::Bdat,
+                    ..none
+                },
+            ),
+            (
+                0x02,
+                Used {
+                    transid: true,
+                    ..none
+                },
+            ),
+            (0x04, Used { body: true, ..none }),
+            (0x08, Used { dsn: true, ..none }),
+            (0x10, Used { auth: true, ..none }),
+            (
+                0x20,
+                Used {
+                    command: ContentCommand::Burl,
+                    ..none
+                },
+            ),
+            (
+                0x40,
+                Used {
+                    notify_failure: true,
+                    ..none
+                },
+            ),
+        ] {
+            assert_eq!(Used::from_bits(0x80 | bit), Some(used));
+            assert_eq!(used.to_bits(), 0x80 | bit);
+        }
+    }
+
+    #[test]
+    fn each_wish_alone_asks_for_its_extension() {
+        let dsn = offered(&["DSN", "AUTH PLAIN", "SMTPUTF8"]);
+        let plain = "MAIL FROM:<a@b>";
+        for (mail, rcpt, asks_dsn, asks_auth) in [
+            (plain, "RCPT TO:<c@d>", false, false),
+            ("MAIL FROM:<a@b> RET=FULL", "RCPT TO:<c@d>", true, false),
+            ("MAIL FROM:<a@b> ENVID=e", "RCPT TO:<c@d>", true, false),
+            (plain, "RCPT TO:<c@d> NOTIFY=NEVER", true, false),
+            (plain, "RCPT TO:<c@d> ORCPT=rfc822;x", true, false),
+            ("MAIL FROM:<a@b> AUTH=<>", "RCPT TO:<c@d>", false, true),
+        ] {
+            let transaction = transaction(mail, rcpt);
+            let used = Used::first(&transaction, &dsn).unwrap();
+            assert_eq!(
+                (used.dsn, used.auth),
+                (asks_dsn, asks_auth),
+                "{mail} {rcpt}"
+            );
+            assert!(!used.transid && !used.body && !used.notify_failure);
+            let none = Used::first(&transaction, &offered(&[])).unwrap();
+            assert!(!none.dsn && !none.auth);
+            let with = Used::first(&transaction, &offered(&["CHECKPOINT"])).unwrap();
+            assert!(with.transid);
+            // What is not used is not written.
+            assert_eq!(line(none.mail_line(&transaction, None)), plain);
+            assert_eq!(line(none.rcpt_line(&transaction, 0)), "RCPT TO:<c@d>");
+            let written = line(with.mail_line(&transaction, None));
+            assert_eq!(written, "MAIL FROM:<a@b> TRANSID=<x@y>");
+        }
+    }
+
+    #[test]
+    fn seven_bits_are_said_where_they_can_be() {
+        let transaction = transaction("MAIL FROM:<a@b> BODY=7BIT", "RCPT TO:<c@d>");
+        let said = Used::first(&transaction, &offered(&["8BITMIME"])).unwrap();
+        assert!(said.body);
+        let unsaid = Used::first(&transaction, &offered(&[])).unwrap();
+        assert!(!unsaid.body);
+        assert_eq!(unsaid.again(&transaction, &offered(&[])), Ok(unsaid));
+        let missing = said.again(&transaction, &offered(&[]));
+        assert_eq!(missing, Err(MissingExtension::EightBitMime));
+        // BINARYMIME carries 7BIT and 8BITMIME too.
+        assert_eq!(
+            said.again(&transaction, &offered(&["BINARYMIME"])),
+            Ok(said)
+        );
+    }
+
+    #[test]
+    fn needs_are_needs_of_a_restart_too() {
+        let utf8 = transaction("MAIL FROM:<ä@b> SMTPUTF8", "RCPT TO:<c@d>");
+        let used = Used::first(&utf8, &offered(&["SMTPUTF8"])).unwrap();
+        assert_eq!(used.again(&utf8, &offered(&["SMTPUTF8"])), Ok(used));
+        let missing = used.again(&utf8, &offered(&[]));
+        assert_eq!(missing, Err(MissingExtension::SmtpUtf8));
+
+        let binary = transaction("MAIL FROM:<a@b> BODY=BINARYMIME", "RCPT TO:<c@d>");
+        let all = offered(&["BINARYMIME", "CHUNKING"]);
+        let used = Used::first(&binary, &all).unwrap();
+        assert_eq!(used.again(&binary, &offered(&["BINARYMIME"])), Ok(used));
+        let missing = used.again(&binary, &offered(&["8BITMIME", "CHUNKING"]));
+        assert_eq!(missing, Err(MissingExtension::BinaryMime));
+
+        let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
+        let burl = UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0)
+            .recipient(RcptLine::parse(&b"RCPT TO:<c@d>"[..]).unwrap())
+            .burl("imap://h/m")
+            .build()
+            .unwrap();
+        let missing = Used::first(&burl, &offered(&["CHUNKING"]));
+        assert_eq!(missing, Err(MissingExtension::Burl));
+        let used = Used::first(&burl, &offered(&["BURL imap"])).unwrap();
+        assert_eq!(used.command, ContentCommand::Burl);
+        assert_eq!(used.again(&burl, &offered(&["BURL imap"])), Ok(used));
+        let missing = used.again(&burl, &offered(&["CHUNKING"]));
+        assert_eq!(missing, Err(MissingExtension::Burl));
+    }
+
+    #[test]
+    fn a_failure_nobody_waits_for_is_asked_for_where_there_is_room() {
+        let asked = |rcpt: &[u8]| {
+            let mail = MailLine::parse(&b"MAIL FROM:<a@b>"[..]).unwrap();
+            let transaction = UnfinishedTransaction::builder(mail, Content::measure(b"x"), 0)
+                .recipient(RcptLine::parse(Bytes::copy_from_slice(rcpt)).unwrap())
+                .build()
+                .unwrap();
+            let used = Used::first(&transaction, &offered(&["DSN"])).unwrap();
+            assert!(!used.notify_failure);
+            let used = used.detachable();
+            assert!(used.dsn && used.notify_failure);
+            line(used.rcpt_line(&transaction, 0))
+        };
+        const ADDED: &str = " NOTIFY=FAILURE";
+        let asking = std::format!("RCPT TO:<c@d>{ADDED}");
+        assert_eq!(asked(b"RCPT TO:<c@d>"), asking);
+        let named = "RCPT TO:<c@d> NOTIFY=NEVER";
+        assert_eq!(asked(named.as_bytes()), named);
+        let mut long = std::format!("RCPT TO:<c@d> X={}", "x".repeat(MAX_LINE));
+        long.truncate(MAX_LINE - ADDED.len());
+        assert_eq!(asked(long.as_bytes()), std::format!("{long}{ADDED}"));
+        long.push('x');
+        assert_eq!(asked(long.as_bytes()), long);
     }
 }

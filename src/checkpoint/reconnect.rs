@@ -282,6 +282,12 @@ mod tests {
         assert_eq!(eager.before_next(After::Loss), Duration::ZERO);
         assert!(eager.before_next(After::Closed) > Duration::ZERO);
         let default = Waiting::default();
+        let at_once = Waiting {
+            at_once_after_loss: true,
+            ..default
+        };
+        assert_eq!(at_once.before_next(After::Loss), Duration::ZERO);
+        assert_eq!(at_once.before_next(After::Closed), default.backoff);
         assert_eq!(default.before_next(After::Loss), Duration::from_secs(1800));
     }
 }

@@ -426,7 +426,7 @@ impl Record {
         self.envelope.encode(&mut writer);
         writer.u8(match self.transfer {
             Transfer::Data => 0,
-            Transfer::Chunks { bdat, burl } => 1 | u8::from(bdat) << 1 | u8::from(burl) << 2,
+            Transfer::Chunks { bdat, burl } => 1 + 2 * u8::from(bdat) + 4 * u8::from(burl),
         });
         writer
             .u64(self.length.get())

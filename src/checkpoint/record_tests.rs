@@ -98,6 +98,92 @@ fn every_state_is_loaded_as_it_was_stored_detached_or_not() {
     }
 }
 
+#[test]
+fn every_way_of_content_is_loaded_as_it_was_stored() {
+    for (transfer, octet) in [
+        (Transfer::Data, 0),
+        (chunks(true, false), 3),
+        (chunks(false, true), 5),
+        (chunks(true, true), 7),
+    ] {
+        let record = Record {
+            transfer,
+            ..whole(false, MAIL, &[""])
+        };
+        let stored = record.encode();
+        // behind it: length, per_recipient, the mark, three faults, the state, the checksum
+        let at = stored.len() - 8 - 1 - 3 - 1 - 1 - 8 - 1;
+        assert_eq!(stored[at], octet, "{transfer:?}");
+        assert_eq!(Record::decode(&stored), Ok(record));
+    }
+    let neither = Record {
+        transfer: chunks(false, false),
+        ..whole(false, MAIL, &[""])
+    };
+    assert_eq!(Record::decode(&neither.encode()), Err(DecodeError::Damaged));
+}
+
+fn chunks(bdat: bool, burl: bool) -> Transfer {
+    Transfer::Chunks { bdat, burl }
+}
+
+fn code(code: u16) -> Reply {
+    Reply::with_text(crate::reply::ReplyCode::new(code).unwrap(), None, "x").unwrap()
+}
+
+#[test]
+fn only_final_replies_as_many_as_are_owed_complete_a_record() {
+    let record = whole(true, MAIL, &["", ""]);
+    let verdict = |replies: &[fn() -> Reply]| {
+        Verdict::for_each_recipient(replies.iter().map(|reply| reply()))
+    };
+    for (verdict, refused) in [
+        (verdict(&[yes, no]), None),
+        (verdict(&[yes]), Some(Refused::ReplyCount)),
+        (verdict(&[yes, no, no]), Some(Refused::ReplyCount)),
+        (verdict(&[yes, || code(354)]), Some(Refused::ReplyCode)),
+        (verdict(&[|| code(120), yes]), Some(Refused::ReplyCode)),
+        (verdict(&[yes, || code(421)]), Some(Refused::ReplyCode)),
+    ] {
+        assert_eq!(record.complete(&verdict).err(), refused, "{verdict:?}");
+        let completion = Completion {
+            replies: verdict.replies().to_vec(),
+            dsn_issued: false,
+        };
+        let stored = Record {
+            state: RecordState::Committed(completion),
+            ..record.clone()
+        };
+        let loaded = Record::decode(&stored.encode());
+        assert_eq!(loaded.is_err(), refused.is_some(), "{verdict:?}");
+    }
+    let done = record.complete(&verdict(&[yes, no])).unwrap();
+    let again = done.complete(&verdict(&[yes, no]));
+    assert_eq!(again, Err(Refused::AlreadyCommitted));
+    assert!(verdict(&[yes, no]).accepts());
+    assert!(!verdict(&[later, no]).accepts());
+}
+
+#[test]
+fn verdicts_are_compared_by_what_they_say() {
+    let one = Verdict::from(yes());
+    assert_eq!(one, Verdict::for_each_recipient([yes()]));
+    assert_ne!(one, Verdict::from(no()));
+    assert_ne!(one, Verdict::for_each_recipient([yes(), yes()]));
+    assert_ne!(one, one.clone().with_dsn_issued());
+}
+
+#[test]
+fn a_decision_is_withdrawn_and_a_completion_stays() {
+    let record = whole(false, MAIL, &[""]);
+    assert!(!record.is_detached() && record.detach().is_detached());
+    assert_eq!(record.processing(1).withdraw(), record);
+    assert_eq!(record.withdraw(), record);
+    let done = record.complete(&yes().into()).unwrap();
+    assert_eq!(done.withdraw(), done);
+    assert_eq!(std::format!("{:>3}", Generation(7)), "  7");
+}
+
 /// HD-12: version 1 knew of no client that detaches.
 #[test]
 fn a_record_of_version_1_is_read() {

@@ -763,3 +763,7 @@ impl Transaction {
         expected_replies(&self.envelope, self.per_recipient)
     }
 }
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;

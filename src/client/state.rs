@@ -288,4 +288,98 @@ mod tests {
             }
         }
     }
+
+    /// Where these steps lead from the greeting.
+    fn after(steps: &[&[Step]]) -> Option<Phase> {
+        let mut steps = steps.iter().copied().flatten();
+        steps.try_fold(Phase::Greeting, |phase, step| phase.after(*step))
+    }
+
+    const READY: &[Step] = &[Step::Hello, Step::Ready];
+    const MAIL: &[Step] = &[Step::Hello, Step::Ready, Step::Send, Step::Mail];
+
+    #[test]
+    fn sessions_begin_with_tls_or_without_and_ask_between_transactions() {
+        use Phase as P;
+        use Step as S;
+        let tls = &[S::Hello, S::StartTls, S::TlsAccepted][..];
+        for (steps, phase) in [
+            (&[&[S::Hello][..]][..], P::Hello),
+            (&[&[S::Hello, S::Hello]], P::Hello),
+            (&[READY], P::Ready),
+            (&[&[S::Hello, S::StartTls]], P::StartTls),
+            (&[&[S::Hello, S::StartTls, S::Ready]], P::Ready),
+            (&[tls], P::TlsHandshake),
+            (&[tls, &[S::Hello]], P::Hello),
+            (&[READY, &[S::Ask]], P::Asking),
+            (&[READY, &[S::Ask, S::Ready]], P::Ready),
+            (&[READY, &[S::Sasl]], P::Sasl),
+            (&[READY, &[S::Sasl, S::Challenge]], P::SaslAsked),
+            (&[READY, &[S::Sasl, S::Challenge, S::Sasl]], P::Sasl),
+            (&[READY, &[S::Sasl, S::Ready]], P::Ready),
+            (&[&[S::Quit]], P::Quitting),
+            (&[&[S::Hello, S::Quit]], P::Quitting),
+            (&[&[S::Hello, S::StartTls, S::Quit]], P::Quitting),
+            (&[READY, &[S::Quit]], P::Quitting),
+            (&[MAIL, &[S::Conclude]], P::Concluded),
+            (&[MAIL, &[S::Conclude, S::Quit]], P::Quitting),
+            (&[MAIL, &[S::Conclude, S::Ready]], P::Ready),
+        ] {
+            assert_eq!(after(steps), Some(phase), "{steps:?}");
+            let quits = matches!(phase, P::Hello | P::StartTls | P::Ready | P::Concluded);
+            assert_eq!(
+                phase.after(S::Quit),
+                quits.then_some(P::Quitting),
+                "{phase:?}"
+            );
+            assert!(!phase.in_transaction(), "{phase:?}");
+            assert_eq!(phase.after(S::Close), Some(P::Closed));
+        }
+    }
+
+    #[test]
+    fn every_way_of_an_attempt() {
+        use Phase as P;
+        use Step as S;
+        let data = &[S::Envelope, S::DataCommand, S::Content][..];
+        let interim = &[S::Envelope, S::Content, S::End, S::Interim][..];
+        for (steps, phase) in [
+            (&[][..], P::Mail),
+            (&[&[S::Judge][..]][..], P::Judging),
+            (&[&[S::Judge, S::Envelope]], P::Envelope),
+            (&[&[S::Envelope]], P::Envelope),
+            (&[&[S::Envelope, S::DataCommand]], P::DataCommand),
+            (&[&[S::Envelope, S::DataCommand, S::End]], P::Final),
+            (&[&[S::Envelope, S::Content]], P::Content),
+            (&[data], P::Content),
+            (&[data, &[S::End]], P::Final),
+            (&[data, &[S::End, S::Content]], P::Content),
+            (&[interim], P::Interim),
+            (&[interim, &[S::CarryOn]], P::Final),
+            (&[interim, &[S::Detach]], P::Detaching),
+            (&[interim, &[S::Detach, S::Interim]], P::Interim),
+            (&[interim, &[S::Abort]], P::Aborting),
+            (&[&[S::Reset]], P::Resetting),
+            (&[&[S::Reset, S::Mail]], P::Mail),
+            (&[&[S::Drain]], P::Draining),
+            (&[&[S::Drain, S::Reset]], P::Resetting),
+        ] {
+            let steps = [&[MAIL][..], steps].concat();
+            assert_eq!(after(&steps), Some(phase), "{steps:?}");
+            assert!(phase.in_transaction(), "{phase:?}");
+            let [drains, resets, concludes] =
+                [S::Drain, S::Reset, S::Conclude].map(|step| phase.after(step));
+            let drain = matches!(phase, P::Mail | P::DataCommand | P::Content | P::Final);
+            assert_eq!(drains, drain.then_some(P::Draining), "{phase:?}");
+            let reset = matches!(
+                phase,
+                P::Mail | P::Judging | P::Envelope | P::DataCommand | P::Final | P::Draining
+            );
+            assert_eq!(resets, reset.then_some(P::Resetting), "{phase:?}");
+            let open = matches!(phase, P::Interim | P::Detaching);
+            assert_eq!(concludes, (!open).then_some(P::Concluded), "{phase:?}");
+        }
+        assert!(P::Storing.in_transaction());
+        assert_eq!(P::Storing.after(S::Conclude), None);
+    }
 }

@@ -14,8 +14,8 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::class::{LET_DIG, is_in};
 use super::error::MailboxError;
+use crate::class::{LABEL, split_run};
 use crate::text::Text;
 
 /// Octets of a domain or address literal (RFC 5321 §4.5.3.1.2).
@@ -95,8 +95,8 @@ impl fmt::Debug for DomainOrLiteral<'_> {
     }
 }
 
-pub(super) fn check_utf8(raw: &[u8], octets: u8) -> Result<(), MailboxError> {
-    if octets < 0x80 || core::str::from_utf8(raw).is_ok() {
+pub(super) fn check_utf8(raw: &[u8]) -> Result<(), MailboxError> {
+    if raw.is_ascii() || core::str::from_utf8(raw).is_ok() {
         Ok(())
     } else {
         Err(MailboxError::NotUtf8)
@@ -108,41 +108,39 @@ pub(super) fn split(input: &[u8], len: usize) -> (&[u8], &[u8]) {
 }
 
 /// A domain or an address literal at the start of `input`, and what follows it.
+#[inline(always)]
 pub(super) fn scan_domain(input: &[u8]) -> Result<(DomainOrLiteral<'_>, &[u8]), MailboxError> {
     match input.first() {
         None => return Err(MailboxError::MissingDomain),
         Some(b'[') => return scan_literal(input),
         Some(_) => {}
     }
-    let mut octets = 0;
-    let mut before = b'.';
-    let mut len = input.len();
-    for (at, &octet) in input.iter().enumerate() {
-        if !is_in(LET_DIG, octet) {
-            match octet {
-                b'.' if before != b'.' && before != b'-' => {}
-                b'-' if before != b'.' => {}
-                b'.' | b'-' => return Err(MailboxError::Domain),
-                _ => {
-                    len = at;
-                    break;
-                }
-            }
-        }
-        octets |= octet;
-        before = octet;
-    }
-    if matches!(before, b'.' | b'-') {
-        return Err(MailboxError::Domain);
-    }
+    let len = scan_labels(input)?;
     if len > MAX_DOMAIN {
         return Err(MailboxError::DomainTooLong);
     }
     let (raw, rest) = split(input, len);
-    check_utf8(raw, octets)?;
+    check_utf8(raw)?;
     Ok((DomainOrLiteral::Domain(raw), rest))
 }
 
+/// Length of labels joined by single dots at the start of `input`.
+#[inline(always)]
+fn scan_labels(input: &[u8]) -> Result<usize, MailboxError> {
+    let mut rest = input;
+    loop {
+        let (label, behind) = split_run(LABEL, rest);
+        if matches!(label, [] | [b'-', ..] | [.., b'-']) {
+            return Err(MailboxError::Domain);
+        }
+        match behind {
+            [b'.', next @ ..] => rest = next,
+            _ => return Ok(input.len() - behind.len()),
+        }
+    }
+}
+
+#[inline(never)]
 fn scan_literal(input: &[u8]) -> Result<(DomainOrLiteral<'_>, &[u8]), MailboxError> {
     let end = memchr::memchr(b']', input).ok_or(MailboxError::AddressLiteral)?;
     let (raw, rest) = split(input, end + 1);

@@ -21,6 +21,7 @@ use super::xtext::XText;
 use crate::offset::OctetOffset;
 use crate::syntax::parse_decimal;
 use crate::transid::TransId;
+use crate::word::Word;
 
 /// What the content is made of (RFC 6152 §2, RFC 3030 §3). Without `BODY=` it is 7BIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -46,9 +47,12 @@ impl Body {
     }
 
     fn parse(value: &[u8]) -> Option<Self> {
-        [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
-            .into_iter()
-            .find(|body| value.eq_ignore_ascii_case(body.as_str().as_bytes()))
+        Some(match Word::new(value) {
+            word::SEVEN_BIT => Self::SevenBit,
+            word::EIGHT_BIT_MIME => Self::EightBitMime,
+            word::BINARY_MIME => Self::BinaryMime,
+            _ => return None,
+        })
     }
 }
 
@@ -129,6 +133,24 @@ pub struct Mail<'a> {
     parameters: &'a [u8],
 }
 
+/// The keywords and values with a meaning here.
+mod word {
+    use crate::word::Word;
+
+    pub(super) const SIZE: Word = Word::new(b"SIZE");
+    pub(super) const BODY: Word = Word::new(b"BODY");
+    pub(super) const SMTPUTF8: Word = Word::new(b"SMTPUTF8");
+    pub(super) const RET: Word = Word::new(b"RET");
+    pub(super) const ENVID: Word = Word::new(b"ENVID");
+    pub(super) const AUTH: Word = Word::new(b"AUTH");
+    pub(super) const TRANSID: Word = Word::new(b"TRANSID");
+    pub(super) const TRANSOFF: Word = Word::new(b"TRANSOFF");
+
+    pub(super) const SEVEN_BIT: Word = Word::new(b"7BIT");
+    pub(super) const EIGHT_BIT_MIME: Word = Word::new(b"8BITMIME");
+    pub(super) const BINARY_MIME: Word = Word::new(b"BINARYMIME");
+}
+
 const KNOWN: &[&[u8]] = &[
     b"SIZE",
     b"BODY",
@@ -148,9 +170,13 @@ pub(super) fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), CommandError>
     Ok(())
 }
 
-/// A number of 1 to 20 digits.
-fn digits(value: &[u8]) -> Option<&[u8]> {
-    (value.len() <= 20 && value.iter().all(u8::is_ascii_digit)).then_some(value)
+/// A number of 1 to 20 digits; `u64::MAX` stands for all above it (RFC 1870 §6.1).
+fn parse_size(value: &[u8]) -> Option<u64> {
+    if value.len() > 20 {
+        return None;
+    }
+    let too_large = || value.iter().all(u8::is_ascii_digit).then_some(u64::MAX);
+    parse_decimal(value).or_else(too_large)
 }
 
 /// Whether a value can be the transid-spec of RESUME (draft-fanf-smtp-rfc1845bis-01 §2), which is
@@ -177,6 +203,7 @@ impl<'a> Mail<'a> {
     };
 
     /// Reads what stands behind `FROM:` and its white space.
+    #[inline(always)]
     pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
         use CommandError as E;
         let scanned = scan_reverse_path(argument).map_err(E::ReversePath)?;
@@ -207,42 +234,41 @@ impl<'a> Mail<'a> {
     }
 
     /// Takes a known parameter; `false` where it is not one.
+    #[inline(always)]
     fn take(&mut self, parameter: Parameter<'a>) -> Result<bool, CommandError> {
         use CommandError as E;
-        // The length tells most keywords apart.
-        match parameter.keyword.len() {
-            3 if parameter.is(b"RET") => {
+        match parameter.word() {
+            word::RET => {
                 let value = parameter.required(E::Ret)?;
                 set(&mut self.ret, Ret::parse(value).ok_or(E::Ret)?)?;
             }
-            4 if parameter.is(b"SIZE") => {
-                let value = digits(parameter.required(E::Size)?).ok_or(E::Size)?;
-                set(&mut self.size, parse_decimal(value).unwrap_or(u64::MAX))?;
+            word::SIZE => {
+                let size = parse_size(parameter.required(E::Size)?).ok_or(E::Size)?;
+                set(&mut self.size, size)?;
             }
-            4 if parameter.is(b"BODY") => {
+            word::BODY => {
                 let value = parameter.required(E::Body)?;
                 set(&mut self.body, Body::parse(value).ok_or(E::Body)?)?;
             }
-            4 if parameter.is(b"AUTH") => {
+            word::AUTH => {
                 let value = parameter.required(E::AuthParameter)?;
                 let auth = AuthParameter::parse(value).ok_or(E::AuthParameter)?;
                 set(&mut self.auth, auth)?;
             }
-            5 if parameter.is(b"ENVID") => {
+            word::ENVID => {
                 let envid = XText::parse(parameter.required(E::Envid)?)
                     .filter(|envid| envid.decoded().all(|octet| matches!(octet, b' '..=b'~')));
                 set(&mut self.envid, envid.ok_or(E::Envid)?)?;
             }
-            7 if parameter.is(b"TRANSID") => {
+            word::TRANSID => {
                 set(&mut self.transid_value, parameter.required(E::TransId)?)?;
             }
-            8 if parameter.is(b"TRANSOFF") => {
-                let offset = digits(parameter.required(E::TransOff)?)
-                    .and_then(parse_decimal)
-                    .ok_or(E::TransOff)?;
-                set(&mut self.transoff, OctetOffset::from(offset))?;
+            word::TRANSOFF => {
+                let digits = parameter.required(E::TransOff)?;
+                let offset = OctetOffset::from_digits(digits).ok_or(E::TransOff)?;
+                set(&mut self.transoff, offset)?;
             }
-            8 if parameter.is(b"SMTPUTF8") => {
+            word::SMTPUTF8 => {
                 if parameter.value.is_some() {
                     return Err(E::SmtpUtf8);
                 }

@@ -18,9 +18,9 @@ use core::iter::FusedIterator;
 
 use bytes::Bytes;
 
-use super::class::{ATEXT, is_in};
 use super::domain::{DomainOrLiteral, check_utf8, scan_domain, split};
 use super::error::MailboxError;
+use crate::class::{ATEXT, split_run};
 use crate::text::Text;
 
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).
@@ -188,6 +188,7 @@ impl fmt::Debug for Mailbox<'_> {
 }
 
 /// A mailbox at the start of `input`, and what follows it.
+#[inline(always)]
 pub(super) fn scan_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), MailboxError> {
     let (raw, rest) = scan_local_part(input)?;
     let (domain, rest) = scan_domain(rest.strip_prefix(b"@").ok_or(MailboxError::MissingDomain)?)?;
@@ -195,28 +196,26 @@ pub(super) fn scan_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), Mailbox
     Ok((Mailbox { local, domain }, rest))
 }
 
+#[inline(always)]
 fn scan_local_part(input: &[u8]) -> Result<(&[u8], &[u8]), MailboxError> {
-    let (len, octets) = if input.first() == Some(&b'"') {
-        scan_quoted_string(input)?
-    } else {
-        scan_dotted(input, ATEXT, MailboxError::LocalPart)?
+    let len = match input.first() {
+        Some(b'"') => scan_quoted_string(input)?,
+        _ => scan_dot_string(input)?,
     };
     let (raw, rest) = split(input, len);
     if len > MAX_LOCAL_PART {
         return Err(MailboxError::LocalPartTooLong);
     }
-    check_utf8(raw, octets)?;
+    check_utf8(raw)?;
     Ok((raw, rest))
 }
 
-/// Length of a quoted string at the start of `input`, and all its octets or-ed together.
-fn scan_quoted_string(input: &[u8]) -> Result<(usize, u8), MailboxError> {
-    let mut octets = 0;
+/// Length of a quoted string at the start of `input`.
+fn scan_quoted_string(input: &[u8]) -> Result<usize, MailboxError> {
     let mut rest = input.iter().enumerate().skip(1);
     while let Some((at, &octet)) = rest.next() {
-        octets |= octet;
         match octet {
-            b'"' => return Ok((at + 1, octets)),
+            b'"' => return Ok(at + 1),
             b'\\' => match rest.next() {
                 Some((_, b' '..=b'~')) => {}
                 _ => return Err(MailboxError::LocalPart),
@@ -228,24 +227,20 @@ fn scan_quoted_string(input: &[u8]) -> Result<(usize, u8), MailboxError> {
     Err(MailboxError::LocalPart)
 }
 
-/// Length of parts of `class` joined by single dots, and all their octets or-ed together.
-fn scan_dotted(input: &[u8], class: u8, error: MailboxError) -> Result<(usize, u8), MailboxError> {
-    let mut octets = 0;
-    let mut before = b'.';
-    let mut len = input.len();
-    for (at, &octet) in input.iter().enumerate() {
-        if !is_in(class, octet) && (octet != b'.' || before == b'.') {
-            len = at;
-            break;
+/// Length of atoms joined by single dots at the start of `input`.
+#[inline(always)]
+fn scan_dot_string(input: &[u8]) -> Result<usize, MailboxError> {
+    let mut rest = input;
+    loop {
+        let (atom, behind) = split_run(ATEXT, rest);
+        if atom.is_empty() {
+            return Err(MailboxError::LocalPart);
         }
-        octets |= octet;
-        before = octet;
+        match behind {
+            [b'.', next @ ..] => rest = next,
+            _ => return Ok(input.len() - behind.len()),
+        }
     }
-    // Also where nothing was found, and where a second dot follows the first.
-    if before == b'.' {
-        return Err(error);
-    }
-    Ok((len, octets))
 }
 
 /// A checked mailbox that owns its octets, for the client: nothing that could end a line or a path
@@ -293,8 +288,8 @@ impl MailboxBuf {
     ) -> Result<Self, MailboxError> {
         let (local, domain) = (local.as_ref(), DomainOrLiteral::parse(domain.as_ref())?);
         let mut raw = Vec::with_capacity(local.len() + domain.as_bytes().len() + 3);
-        match scan_dotted(local, ATEXT, MailboxError::LocalPart) {
-            Ok((len, _)) if len == local.len() => raw.extend_from_slice(local),
+        match scan_dot_string(local) {
+            Ok(len) if len == local.len() => raw.extend_from_slice(local),
             _ => {
                 raw.push(b'"');
                 for &octet in local {

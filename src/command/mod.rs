@@ -28,7 +28,6 @@
 
 pub mod base64;
 mod builder;
-mod class;
 mod domain;
 mod error;
 mod lines;

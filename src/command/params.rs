@@ -12,9 +12,11 @@
 //! # Ok::<(), smtp_checkpoint::command::CommandError>(())
 //! ```
 
-use super::class::{KEYWORD, VALUE, is_in};
 use super::error::CommandError;
+use super::parse::trim_start;
+use crate::class::{KEYWORD, split_run, value_run};
 use crate::syntax::is_wsp;
+use crate::word::Word;
 
 /// Unknown parameters in one command. RFC 5321 sets no limit; without one, looking for duplicates
 /// would take time that grows with the square of the line.
@@ -39,6 +41,12 @@ impl<'a> Parameter<'a> {
         self.keyword.eq_ignore_ascii_case(keyword)
     }
 
+    /// The keyword for choosing: it holds no controls.
+    #[inline(always)]
+    pub(super) const fn word(&self) -> Word {
+        Word::new(self.keyword)
+    }
+
     /// The value, where there is one; else `error`.
     pub(super) fn required(&self, error: CommandError) -> Result<&'a [u8], CommandError> {
         self.value.ok_or(error)
@@ -46,46 +54,29 @@ impl<'a> Parameter<'a> {
 }
 
 /// Takes the first parameter off `rest`; `None` at the end.
+#[inline(always)]
 pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Parameter<'a>>, CommandError> {
-    let mut octets = rest.iter();
-    let start = loop {
-        let before = octets.as_slice();
-        match octets.next() {
-            None => {
-                *rest = &[];
-                return Ok(None);
-            }
-            Some(octet) if is_wsp(*octet) => {}
-            Some(octet) if octet.is_ascii_alphanumeric() => break before,
-            Some(_) => return Err(CommandError::Parameter),
-        }
-    };
-    let end = start.iter().position(|octet| !is_in(KEYWORD, *octet));
-    let (keyword, behind) = split(start, end);
-    let value = match behind.split_first() {
-        Some((b'=', behind)) => {
-            let end = behind.iter().position(|octet| !is_in(VALUE, *octet));
-            let (value, behind) = split(behind, end);
-            if value.is_empty() {
-                return Err(CommandError::Parameter);
-            }
-            *rest = behind;
-            Some(value)
-        }
-        _ => {
-            *rest = behind;
-            None
-        }
-    };
-    if rest.first().is_some_and(|octet| !is_wsp(*octet)) {
+    let start = trim_start(rest);
+    if start.is_empty() {
+        *rest = start;
+        return Ok(None);
+    }
+    let (keyword, behind) = split_run(KEYWORD, start);
+    if matches!(keyword, [] | [b'-', ..]) {
         return Err(CommandError::Parameter);
     }
+    let (value, behind) = match behind {
+        [b'=', behind @ ..] => match behind.split_at_checked(value_run(behind)) {
+            Some((value, behind)) if !value.is_empty() => (Some(value), behind),
+            _ => return Err(CommandError::Parameter),
+        },
+        _ => (None, behind),
+    };
+    if behind.first().is_some_and(|octet| !is_wsp(*octet)) {
+        return Err(CommandError::Parameter);
+    }
+    *rest = behind;
     Ok(Some(Parameter { keyword, value }))
-}
-
-fn split(octets: &[u8], end: Option<usize>) -> (&[u8], &[u8]) {
-    end.and_then(|end| octets.split_at_checked(end))
-        .unwrap_or((octets, &[]))
 }
 
 /// Checks an unknown parameter that was found in front of `behind`, in `all`, after `count` other

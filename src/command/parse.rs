@@ -21,6 +21,7 @@ use super::error::CommandError;
 use super::mail::{Mail, is_resume_transid};
 use super::rcpt::Rcpt;
 use crate::syntax::{is_wsp, parse_decimal};
+use crate::word::Word;
 
 /// The longest time of RDLV, in seconds: 2^31 - 1 (draft-burger-smtp-rdlv-01 §4).
 pub const MAX_TIMER: u32 = 0x7fff_ffff;
@@ -121,34 +122,33 @@ pub enum Command<'a> {
     Unknown(UnknownCommand<'a>),
 }
 
-/// A verb of four letters in one number, so that choosing is one comparison each.
-const fn verb_of(letters: [u8; 4]) -> u32 {
-    let [a, b, c, d] = letters;
-    u32::from_be_bytes([
-        a.to_ascii_uppercase(),
-        b.to_ascii_uppercase(),
-        c.to_ascii_uppercase(),
-        d.to_ascii_uppercase(),
-    ])
-}
+/// The verbs, and what follows two of them.
+mod verb {
+    use crate::word::Word;
 
-const MAIL: u32 = verb_of(*b"MAIL");
-const RCPT: u32 = verb_of(*b"RCPT");
-const DATA: u32 = verb_of(*b"DATA");
-const RSET: u32 = verb_of(*b"RSET");
-const QUIT: u32 = verb_of(*b"QUIT");
-const CONT: u32 = verb_of(*b"CONT");
-const DETA: u32 = verb_of(*b"DETA");
-const EHLO: u32 = verb_of(*b"EHLO");
-const HELO: u32 = verb_of(*b"HELO");
-const LHLO: u32 = verb_of(*b"LHLO");
-const NOOP: u32 = verb_of(*b"NOOP");
-const HELP: u32 = verb_of(*b"HELP");
-const VRFY: u32 = verb_of(*b"VRFY");
-const EXPN: u32 = verb_of(*b"EXPN");
-const AUTH: u32 = verb_of(*b"AUTH");
-const BURL: u32 = verb_of(*b"BURL");
-const RDLV: u32 = verb_of(*b"RDLV");
+    pub(super) const FROM: Word = Word::new(b"FROM");
+    pub(super) const TO: Word = Word::new(b"TO");
+
+    pub(super) const MAIL: Word = Word::new(b"MAIL");
+    pub(super) const RCPT: Word = Word::new(b"RCPT");
+    pub(super) const DATA: Word = Word::new(b"DATA");
+    pub(super) const RSET: Word = Word::new(b"RSET");
+    pub(super) const QUIT: Word = Word::new(b"QUIT");
+    pub(super) const CONT: Word = Word::new(b"CONT");
+    pub(super) const DETA: Word = Word::new(b"DETA");
+    pub(super) const EHLO: Word = Word::new(b"EHLO");
+    pub(super) const HELO: Word = Word::new(b"HELO");
+    pub(super) const LHLO: Word = Word::new(b"LHLO");
+    pub(super) const NOOP: Word = Word::new(b"NOOP");
+    pub(super) const HELP: Word = Word::new(b"HELP");
+    pub(super) const VRFY: Word = Word::new(b"VRFY");
+    pub(super) const EXPN: Word = Word::new(b"EXPN");
+    pub(super) const AUTH: Word = Word::new(b"AUTH");
+    pub(super) const BURL: Word = Word::new(b"BURL");
+    pub(super) const RDLV: Word = Word::new(b"RDLV");
+    pub(super) const STARTTLS: Word = Word::new(b"STARTTLS");
+    pub(super) const RESUME: Word = Word::new(b"RESUME");
+}
 
 impl<'a> Command<'a> {
     /// Reads one line, given without its CRLF.
@@ -174,38 +174,30 @@ impl<'a> Command<'a> {
             return Err(E::ForbiddenOctet);
         }
         let argument = trim(behind);
-        if let &[a, b, c, d] = verb {
-            let command = match verb_of([a, b, c, d]) {
-                MAIL => Self::Mail(Mail::parse(keyword(argument, b"FROM:")?)?),
-                RCPT => Self::Rcpt(Rcpt::parse(keyword(argument, b"TO:")?)?),
-                DATA => alone(Self::Data, argument)?,
-                RSET => alone(Self::Rset, argument)?,
-                QUIT => alone(Self::Quit, argument)?,
-                CONT => alone(Self::Cont, argument)?,
-                DETA => alone(Self::Deta, argument)?,
-                EHLO => Self::Ehlo(client_name(argument)?),
-                HELO => Self::Helo(client_name(argument)?),
-                LHLO => Self::Lhlo(client_name(argument)?),
-                NOOP => Self::Noop(argument),
-                HELP => Self::Help(argument),
-                VRFY => Self::Vrfy(present(argument)?),
-                EXPN => Self::Expn(present(argument)?),
-                AUTH => Self::Auth(auth(argument)?),
-                BURL => Self::Burl(burl(argument).ok_or(E::Burl)?),
-                RDLV => Self::Rdlv(rdlv(argument)?),
-                _ => return Ok(Self::unknown(verb, behind)),
-            };
-            return Ok(command);
-        }
-        if verb.eq_ignore_ascii_case(b"STARTTLS") {
-            alone(Self::StartTls, argument)
-        } else if verb.eq_ignore_ascii_case(b"RESUME") {
-            let value = present(argument)?;
-            is_resume_transid(value)
-                .then_some(Self::Resume(value))
-                .ok_or(E::Resume)
-        } else {
-            Ok(Self::unknown(verb, behind))
+        match Word::new(verb) {
+            verb::MAIL => Mail::parse(behind_colon(argument, verb::FROM)?).map(Self::Mail),
+            verb::RCPT => Rcpt::parse(behind_colon(argument, verb::TO)?).map(Self::Rcpt),
+            verb::DATA => alone(Self::Data, argument),
+            verb::RSET => alone(Self::Rset, argument),
+            verb::QUIT => alone(Self::Quit, argument),
+            verb::CONT => alone(Self::Cont, argument),
+            verb::DETA => alone(Self::Deta, argument),
+            verb::STARTTLS => alone(Self::StartTls, argument),
+            verb::EHLO => client_name(argument).map(Self::Ehlo),
+            verb::HELO => client_name(argument).map(Self::Helo),
+            verb::LHLO => client_name(argument).map(Self::Lhlo),
+            verb::NOOP => Ok(Self::Noop(argument)),
+            verb::HELP => Ok(Self::Help(argument)),
+            verb::VRFY => present(argument).map(Self::Vrfy),
+            verb::EXPN => present(argument).map(Self::Expn),
+            verb::AUTH => auth(argument).map(Self::Auth),
+            verb::BURL => burl(argument).map(Self::Burl).ok_or(E::Burl),
+            verb::RDLV => rdlv(argument).map(Self::Rdlv),
+            verb::RESUME => match present(argument)? {
+                value if is_resume_transid(value) => Ok(Self::Resume(value)),
+                _ => Err(E::Resume),
+            },
+            _ => Ok(Self::unknown(verb, behind)),
         }
     }
 
@@ -249,9 +241,9 @@ fn trim(octets: &[u8]) -> &[u8] {
 }
 
 /// What follows `FROM:` or `TO:` and white space.
-fn keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], CommandError> {
-    match argument.split_at_checked(keyword.len()) {
-        Some((found, rest)) if found.eq_ignore_ascii_case(keyword) => Ok(trim_start(rest)),
+fn behind_colon(argument: &[u8], word: Word) -> Result<&[u8], CommandError> {
+    match argument.split_at_checked(word.len()) {
+        Some((found, [b':', rest @ ..])) if Word::new(found) == word => Ok(trim_start(rest)),
         _ => Err(CommandError::MissingColon),
     }
 }

@@ -184,13 +184,17 @@ pub(super) fn scan_forward_path(
     })
 }
 
+#[inline(always)]
 fn scan<'a, P>(
     input: &'a [u8],
     address: impl FnOnce(&'a [u8]) -> Result<(P, &'a [u8]), MailboxError>,
 ) -> Result<Scanned<'a, P>, MailboxError> {
     let (path, bracketed, rest) = match input.strip_prefix(b"<") {
         Some(inner) => {
-            let (path, rest) = address(skip_source_route(inner)?)?;
+            let (path, rest) = address(match inner.first() {
+                Some(b'@') => skip_source_route(inner)?,
+                _ => inner,
+            })?;
             let rest = match rest.split_first() {
                 Some((b'>', rest)) => rest,
                 None => return Err(MailboxError::Brackets),
@@ -221,6 +225,7 @@ fn scan<'a, P>(
 }
 
 /// `A-d-l ":"` (RFC 5321 §4.1.2), to be accepted and ignored (appendix C).
+#[inline(never)]
 fn skip_source_route(inner: &[u8]) -> Result<&[u8], MailboxError> {
     let mut rest = inner;
     while let Some(host) = rest.strip_prefix(b"@") {

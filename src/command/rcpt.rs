@@ -20,7 +20,8 @@ use super::mail::set;
 use super::params::{self, Parameter, UnknownParameters};
 use super::path::{ForwardPath, scan_forward_path};
 use super::xtext::XText;
-use crate::syntax::is_atext;
+use crate::class::{ADDR_TYPE, run, split_run};
+use crate::word::Word;
 
 /// Events that a DSN is wanted for; one at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +34,18 @@ impl NotifyOn {
     pub const FAILURE: Self = Self(2);
     /// Delay.
     pub const DELAY: Self = Self(4);
+
+    const fn parse(name: &[u8]) -> Option<Self> {
+        const SUCCESS: Word = Word::new(b"SUCCESS");
+        const FAILURE: Word = Word::new(b"FAILURE");
+        const DELAY: Word = Word::new(b"DELAY");
+        Some(match Word::new(name) {
+            SUCCESS => Self::SUCCESS,
+            FAILURE => Self::FAILURE,
+            DELAY => Self::DELAY,
+            _ => return None,
+        })
+    }
 
     const NAMES: [(Self, &'static [u8]); 3] = [
         (Self::SUCCESS, b"SUCCESS"),
@@ -71,10 +84,7 @@ impl Notify {
         }
         let mut events = NotifyOn(0);
         for item in value.split(|octet| *octet == b',') {
-            let (event, _) = NotifyOn::NAMES
-                .into_iter()
-                .find(|(_, name)| item.eq_ignore_ascii_case(name))?;
-            events = events | event;
+            events = events | NotifyOn::parse(item)?;
         }
         Some(Self::On(events))
     }
@@ -111,25 +121,25 @@ pub struct Orcpt<'a> {
 
 impl<'a> Orcpt<'a> {
     fn parse(value: &'a [u8]) -> Option<Self> {
-        let at = memchr::memchr(b';', value)?;
-        let (addr_type, address) = value.split_at_checked(at)?;
-        let address = address.get(1..).filter(|address| !address.is_empty())?;
+        let (addr_type, address) = split_run(ADDR_TYPE, value);
+        let address = address.strip_prefix(b";")?;
+        if addr_type.is_empty() || address.is_empty() {
+            return None;
+        }
         let address = if addr_type.eq_ignore_ascii_case(b"utf-8") {
             XText::parse_utf8(address)?
         } else {
             XText::parse(address)?
         };
         // It goes into the header of a DSN some day.
-        let is_sound = is_addr_type(addr_type) && address.is_free_of_controls();
-        is_sound.then_some(Self { addr_type, address })
+        address
+            .is_free_of_controls()
+            .then_some(Self { addr_type, address })
     }
 }
 
 pub(super) fn is_addr_type(addr_type: &[u8]) -> bool {
-    !addr_type.is_empty()
-        && addr_type
-            .iter()
-            .all(|octet| is_atext(*octet) && !matches!(octet, b'+' | b'='))
+    !addr_type.is_empty() && run(ADDR_TYPE, addr_type) == addr_type.len()
 }
 
 impl PartialEq for Orcpt<'_> {
@@ -167,6 +177,7 @@ impl<'a> Rcpt<'a> {
     };
 
     /// Reads what stands behind `TO:` and its white space.
+    #[inline(always)]
     pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
         let scanned = scan_forward_path(argument).map_err(CommandError::ForwardPath)?;
         let mut rcpt = Rcpt {
@@ -187,16 +198,21 @@ impl<'a> Rcpt<'a> {
     }
 
     /// Takes a known parameter; `false` where it is not one.
+    #[inline(always)]
     fn take(&mut self, parameter: Parameter<'a>) -> Result<bool, CommandError> {
         use CommandError as E;
-        if parameter.is(b"NOTIFY") {
-            let notify = Notify::parse(parameter.required(E::Notify)?).ok_or(E::Notify)?;
-            set(&mut self.notify, notify)?;
-        } else if parameter.is(b"ORCPT") {
-            let orcpt = Orcpt::parse(parameter.required(E::Orcpt)?).ok_or(E::Orcpt)?;
-            set(&mut self.orcpt, orcpt)?;
-        } else {
-            return Ok(false);
+        const NOTIFY: Word = Word::new(b"NOTIFY");
+        const ORCPT: Word = Word::new(b"ORCPT");
+        match parameter.word() {
+            NOTIFY => {
+                let notify = Notify::parse(parameter.required(E::Notify)?).ok_or(E::Notify)?;
+                set(&mut self.notify, notify)?;
+            }
+            ORCPT => {
+                let orcpt = Orcpt::parse(parameter.required(E::Orcpt)?).ok_or(E::Orcpt)?;
+                set(&mut self.orcpt, orcpt)?;
+            }
+            _ => return Ok(false),
         }
         Ok(true)
     }

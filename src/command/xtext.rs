@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::iter::FusedIterator;
 
-use super::class::{XCHAR, is_in};
+use crate::class::{XCHAR, run};
 
 /// A checked xtext, as it stands on the wire.
 ///
@@ -39,31 +39,46 @@ const fn hex(digit: u8) -> Option<u8> {
     }
 }
 
+/// What [`scan`] found.
+struct Found {
+    /// No octet above 127.
+    is_ascii: bool,
+}
+
+/// Looks for octets that no xtext may hold; those above 127 are for the caller to judge.
+fn scan(raw: &[u8]) -> Option<Found> {
+    let mut is_ascii = true;
+    let mut rest = raw;
+    loop {
+        rest = rest.get(run(XCHAR, rest)..)?;
+        rest = match rest {
+            [] => return Some(Found { is_ascii }),
+            [b'+', high, low, rest @ ..] => {
+                hex(*high)?;
+                hex(*low)?;
+                rest
+            }
+            [0x80..=u8::MAX, rest @ ..] => {
+                is_ascii = false;
+                rest
+            }
+            _ => return None,
+        };
+    }
+}
+
 impl<'a> XText<'a> {
     /// Checks `raw`; `None` where it is not xtext. The empty text is xtext.
     #[must_use]
     pub fn parse(raw: &'a [u8]) -> Option<Self> {
-        raw.is_ascii().then_some(())?;
-        Self::parse_utf8(raw)
+        scan(raw)?.is_ascii.then_some(Self { raw })
     }
 
     /// As [`parse`](Self::parse), with the UTF-8 that RFC 6533 §3 adds to addresses of type
     /// `utf-8`.
     pub(super) fn parse_utf8(raw: &'a [u8]) -> Option<Self> {
-        let mut rest = raw.iter();
-        let mut ascii = true;
-        while let Some(&octet) = rest.next() {
-            match octet {
-                _ if is_in(XCHAR, octet) => {}
-                b'+' => {
-                    rest.next().copied().and_then(hex)?;
-                    rest.next().copied().and_then(hex)?;
-                }
-                0x80.. => ascii = false,
-                _ => return None,
-            }
-        }
-        (ascii || core::str::from_utf8(raw).is_ok()).then_some(Self { raw })
+        let is_sound = scan(raw)?.is_ascii || core::str::from_utf8(raw).is_ok();
+        is_sound.then_some(Self { raw })
     }
 
     /// The text as it stands on the wire.
@@ -100,7 +115,9 @@ impl<'a> XText<'a> {
 
     /// Whether what is meant holds no control character.
     pub(super) fn is_free_of_controls(self) -> bool {
-        !self.decoded().any(|octet| octet.is_ascii_control())
+        // No control stands there as it is.
+        memchr::memchr(b'+', self.raw).is_none()
+            || !self.decoded().any(|octet| octet.is_ascii_control())
     }
 }
 

@@ -15,8 +15,6 @@
 //! ```
 
 use alloc::vec::Vec;
-use core::ops::Range;
-
 use bytes::{Bytes, BytesMut};
 
 /// From this length on a piece leaves as a slice.
@@ -26,26 +24,25 @@ const LONG: usize = 512;
 const COPY: usize = 8 * 1024;
 
 /// What a codec hands out.
-#[derive(Debug, Clone)]
-pub(super) enum Piece {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'i> {
     /// Octets of the input.
-    Input(Range<usize>),
+    Input(&'i [u8]),
     /// Octets that are not in this input.
     Static(&'static [u8]),
 }
 
-impl Piece {
+impl<'i> Piece<'i> {
     #[inline(always)]
-    pub(super) fn of<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+    pub(super) fn octets(self) -> &'i [u8] {
         match self {
-            Self::Input(range) => input.get(range.clone()).unwrap_or_default(),
-            Self::Static(octets) => octets,
+            Self::Input(octets) | Self::Static(octets) => octets,
         }
     }
 
-    fn bytes(&self, input: &Bytes) -> Bytes {
+    fn bytes(self, input: &Bytes) -> Bytes {
         match self {
-            Self::Input(range) => input.slice(range.clone()),
+            Self::Input(octets) => input.slice_ref(octets),
             Self::Static(octets) => Bytes::from_static(octets),
         }
     }
@@ -57,7 +54,7 @@ pub(super) struct Batch<'a> {
     /// Octets that may still come, so that no buffer is larger than what it can be filled with.
     left: usize,
     /// A short piece that is alone so far, and so needs no copy.
-    alone: Option<Piece>,
+    alone: Option<Piece<'a>>,
     copy: BytesMut,
 }
 
@@ -74,8 +71,8 @@ impl<'a> Batch<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, piece: Piece) {
-        let octets = piece.of(self.input);
+    pub(super) fn push(&mut self, piece: Piece<'a>) {
+        let octets = piece.octets();
         let room = self.copy.capacity() - self.copy.len();
         if !self.copy.is_empty() && octets.len() <= room.min(LONG - 1) {
             self.copy.extend_from_slice(octets);
@@ -86,14 +83,14 @@ impl<'a> Batch<'a> {
     }
 
     #[inline(never)]
-    fn start(&mut self, piece: Piece) {
-        let octets = piece.of(self.input);
+    fn start(&mut self, piece: Piece<'a>) {
+        let octets = piece.octets();
         if octets.len() >= LONG {
             self.flush();
             self.left = self.left.saturating_sub(octets.len());
             self.out.push(piece.bytes(self.input));
         } else if let Some(first) = self.alone.take() {
-            self.copy(first.of(self.input));
+            self.copy(first.octets());
             self.copy(octets);
         } else if self.copy.is_empty() {
             self.alone = Some(piece);
@@ -138,7 +135,7 @@ mod tests {
         let (mut out, mut at) = (Vec::new(), 0);
         let mut batch = Batch::new(input, &mut out, input.len());
         for length in lengths {
-            batch.push(Piece::Input(at..at + length));
+            batch.push(Piece::Input(&input[at..at + length]));
             at += length;
         }
         batch.flush();

@@ -12,7 +12,7 @@
 use core::ops::ControlFlow;
 
 use super::faults::{FaultKind, Faults};
-use super::scan::scan;
+use super::scan::{Job, Kernel, dispatch, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -59,32 +59,14 @@ impl ContentChecker {
         let (Some(&first), Some(&last)) = (octets.first(), octets.last()) else {
             return;
         };
-        let start = self.offset;
-        let mut faults = self.faults;
-        if self.after_cr && first != LF {
-            faults.record(FaultKind::BareCr, start.saturating_sub(1).into());
-        }
-        if !self.after_cr && first == LF {
-            faults.record(FaultKind::BareLf, start.into());
-        }
-        if first == 0 {
-            faults.record(FaultKind::Nul, start.into());
-        }
-        let _ = scan::<false>(octets, |at| {
-            let here = |index: usize| start.saturating_add(index as u64).into();
-            let (a, b) = (octets.get(at), octets.get(at + 1));
-            if a == Some(&CR) && b != Some(&LF) {
-                faults.record(FaultKind::BareCr, here(at));
-            }
-            if a != Some(&CR) && b == Some(&LF) {
-                faults.record(FaultKind::BareLf, here(at + 1));
-            }
-            if b == Some(&0) {
-                faults.record(FaultKind::Nul, here(at + 1));
-            }
-            ControlFlow::Continue(())
-        });
-        self.faults = faults;
+        let (start, mut faults) = (self.offset, self.faults);
+        faults.note(self.after_cr, first, start);
+        let run = Run {
+            octets,
+            start,
+            faults,
+        };
+        self.faults = dispatch(run, octets.len());
         self.after_cr = last == CR;
         self.offset = start.saturating_add(octets.len() as u64);
     }
@@ -112,6 +94,29 @@ impl ContentChecker {
             faults.record(FaultKind::BareCr, self.offset.saturating_sub(1).into());
         }
         faults
+    }
+}
+
+/// Checking with the kernel that the machine has.
+struct Run<'o> {
+    octets: &'o [u8],
+    start: u64,
+    faults: Faults,
+}
+
+impl Job for Run<'_> {
+    type Output = Faults;
+
+    #[inline(always)]
+    fn run<K: Kernel>(mut self, kernel: K) -> Faults {
+        let _ = scan::<K, false>(kernel, self.octets, false, |at, _| {
+            if let Some([before, octet]) = self.octets.get(at.wrapping_sub(1)..at + 1) {
+                let offset = self.start.saturating_add(at as u64);
+                self.faults.note(*before == CR, *octet, offset);
+            }
+            ControlFlow::Continue(())
+        });
+        self.faults
     }
 }
 

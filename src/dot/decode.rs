@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes};
 
 use super::batch::{Batch, Piece};
 use super::faults::{FaultKind, Faults};
-use super::scan::scan;
+use super::scan::{CRLF_DOT, Job, Kernel, LAST, SMALL, dispatch, ends_line, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -137,7 +137,7 @@ impl DotDecoder {
         });
         *input = octets.get(read..).unwrap_or_default();
         match content {
-            Some(piece) => Decoded::Content(piece.of(octets)),
+            Some(piece) => Decoded::Content(Piece::octets(piece)),
             None if self.is_ended() => Decoded::End,
             None => Decoded::NeedInput,
         }
@@ -148,7 +148,7 @@ impl DotDecoder {
     pub fn decode_with(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
         let octets = *input;
         let read = self.run(octets, |piece| {
-            sink(piece.of(octets));
+            sink(piece.octets());
             ControlFlow::Continue(())
         });
         *input = octets.get(read..).unwrap_or_default();
@@ -253,9 +253,7 @@ impl DotDecoder {
                 (State::Dot, _) => State::Text,
                 (State::DotCr, LF) => State::Ended,
                 (State::DotCr, _) => {
-                    self.faults.record(FaultKind::BareCr, self.offset.into());
-                    self.offset = self.offset.saturating_add(1);
-                    self.state = State::Cr;
+                    self.give_back_cr();
                     return (read, true);
                 }
                 (State::LineStart | State::Text | State::Cr | State::Ended, _) => break,
@@ -270,109 +268,229 @@ impl DotDecoder {
 
     /// Decodes `wire`, until `emit` breaks or the data ends; returns octets read.
     #[inline(always)]
-    fn run(&mut self, wire: &[u8], mut emit: impl FnMut(Piece) -> ControlFlow<()>) -> usize {
-        let (begun, cr) = self.begin(wire);
+    fn run<'w>(
+        &mut self,
+        wire: &'w [u8],
+        mut emit: impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> usize {
+        if let ([octet], State::Text | State::Cr) = (wire, self.state) {
+            // Clients that write octet by octet make a call of each: within a line it is content.
+            self.take(*octet);
+            let _ = emit(Piece::Input(wire));
+            return 1;
+        }
+        if wire.len() <= FEW {
+            return self.run_few(wire, emit);
+        }
+        let decoder = self;
+        dispatch(
+            Run {
+                decoder,
+                wire,
+                emit,
+            },
+            wire.len(),
+        )
+    }
+
+    /// [`run`](Self::run) octet by octet: less work than what it takes to look at blocks.
+    #[inline(always)]
+    fn run_few<'w>(
+        &mut self,
+        wire: &'w [u8],
+        mut emit: impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> usize {
+        let (mut start, mut next) = (0, 0);
+        while let Some(&octet) = wire.get(next) {
+            let at = next;
+            if self.state == State::Text {
+                // No octet from SPACE on means anything here.
+                let text = wire.get(at..).unwrap_or_default();
+                let plain = text.iter().take_while(|octet| **octet >= b' ').count();
+                if plain > 0 {
+                    self.offset = self.offset.saturating_add(plain as u64);
+                    next += plain;
+                    continue;
+                }
+            }
+            next += 1;
+            match (self.state, octet) {
+                (State::LineStart, b'.') => {
+                    let before = wire.get(start..at).filter(|before| !before.is_empty());
+                    if before.is_some_and(|before| emit(Piece::Input(before)).is_break()) {
+                        return at;
+                    }
+                    (self.state, start) = (State::Dot, at + 1);
+                    continue;
+                }
+                (State::Dot, CR) => {
+                    (self.state, start) = (State::DotCr, at + 1);
+                    continue;
+                }
+                (State::DotCr, LF) => {
+                    self.state = State::Ended;
+                    return at + 1;
+                }
+                (State::DotCr, _) => {
+                    self.give_back_cr();
+                    if emit(Piece::Static(b"\r")).is_break() {
+                        return at;
+                    }
+                }
+                (State::Ended, _) => return at,
+                _ => {}
+            }
+            self.take(octet);
+        }
+        if let Some(rest) = wire.get(start..).filter(|rest| !rest.is_empty()) {
+            let _ = emit(Piece::Input(rest));
+        }
+        wire.len()
+    }
+
+    /// An octet of content.
+    #[inline(always)]
+    fn take(&mut self, octet: u8) {
+        let after_cr = self.state == State::Cr;
+        if after_cr != (octet == LF) || octet == 0 {
+            self.faults.note(after_cr, octet, self.offset);
+        }
+        self.offset = self.offset.saturating_add(1);
+        self.state = match octet {
+            CR => State::Cr,
+            LF if after_cr => {
+                self.line_start = self.offset;
+                State::LineStart
+            }
+            _ => State::Text,
+        };
+    }
+
+    /// A CR that was withheld turned out to be content, and bare.
+    fn give_back_cr(&mut self) {
+        self.faults.record(FaultKind::BareCr, self.offset.into());
+        self.offset = self.offset.saturating_add(1);
+        self.state = State::Cr;
+    }
+}
+
+/// The most octets that are looked at one by one.
+const FEW: usize = SMALL + 1;
+
+/// Decoding with the kernel that the machine has.
+struct Run<'d, 'w, E> {
+    decoder: &'d mut DotDecoder,
+    wire: &'w [u8],
+    emit: E,
+}
+
+impl<'w, E: FnMut(Piece<'w>) -> ControlFlow<()>> Job for Run<'_, 'w, E> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> usize {
+        let (decoder, wire, mut emit) = (self.decoder, self.wire, self.emit);
+        let (begun, cr) = match decoder.state {
+            State::Text | State::Cr => (0, false),
+            _ => decoder.begin(wire),
+        };
         if cr && emit(Piece::Static(b"\r")).is_break() {
             return begun;
         }
         let octets = wire.get(begun..).unwrap_or_default();
-        let Some(&first) = octets.first().filter(|_| !self.is_ended()) else {
+        let Some(&first) = octets.first().filter(|_| !decoder.is_ended()) else {
             return begun;
         };
 
-        let after_cr = self.state == State::Cr;
-        let mut faults = self.faults;
-        // Canonical offset of `octets[start]`; before `start` all is handed out.
-        let (mut offset, mut start) = (self.offset, 0);
-        if after_cr && first != LF {
-            faults.record(FaultKind::BareCr, offset.saturating_sub(1).into());
-        }
-        if first == LF && !after_cr {
-            faults.record(FaultKind::BareLf, offset.into());
-        }
-        if first == 0 {
-            faults.record(FaultKind::Nul, offset.into());
-        }
-
+        let after_cr = decoder.state == State::Cr;
+        let faults = &mut decoder.faults;
+        // Before `start` all is handed out; of that, `removed` dots are not content.
+        let (base, mut start, mut removed) = (decoder.offset, 0, 0);
         let mut stop = None;
-        let _ = scan::<true>(octets, |at| {
-            let (Some(&a), Some(&b)) = (octets.get(at), octets.get(at + 1)) else {
-                return ControlFlow::Continue(());
-            };
-            if a == LF && b == b'.' {
-                if !ends_line(octets, at, after_cr) {
-                    return ControlFlow::Continue(());
-                }
-                offset = offset.saturating_add((at + 1 - start) as u64);
-                let flow = emit(Piece::Input(begun + start..begun + at + 1));
-                if flow.is_break() {
-                    stop = Some((at + 1, State::LineStart));
+        let begins = after_cr || first == LF || first == 0;
+        let _ = scan::<K, true>(
+            kernel,
+            octets,
+            begins,
+            #[inline(always)]
+            |at, near| {
+                // The common case by itself: a dot that is removed, with content behind it.
+                let other = near ^ CRLF_DOT;
+                if other << 8 == 0 && other != u32::from(CR) << 24 {
+                    let Some(line) = octets.get(start..at + 1) else {
+                        return ControlFlow::Break(());
+                    };
+                    (start, removed) = (at + 2, removed + 1);
+                    let flow = emit(Piece::Input(line));
+                    if flow.is_break() {
+                        stop = Some((at + 2, State::Text));
+                    }
                     return flow;
                 }
-                start = at + 2;
-                stop = match (octets.get(at + 2), octets.get(at + 3)) {
-                    (None, _) => Some((at + 2, State::Dot)),
-                    (Some(&CR), None) => Some((at + 3, State::DotCr)),
-                    (Some(&CR), Some(&LF)) => Some((at + 4, State::Ended)),
+                if !is_dot_line(octets, at, after_cr) {
+                    let cr_before = match at.checked_sub(1) {
+                        Some(before) => octets.get(before) == Some(&CR),
+                        None => after_cr,
+                    };
+                    // The octet is never before `start`: that would be a removed dot.
+                    let here = base.saturating_add((at - removed) as u64);
+                    let octet = octets.get(at).copied().unwrap_or(b' ');
+                    faults.note(cr_before, octet, here);
+                    return ControlFlow::Continue(());
+                }
+                let line = octets.get(start..=at).unwrap_or_default();
+                if emit(Piece::Input(line)).is_break() {
+                    stop = Some((at + 1, State::LineStart));
+                    start = at + 1;
+                    return ControlFlow::Break(());
+                }
+                (start, removed) = (at + 2, removed + 1);
+                stop = match octets.get(start..) {
+                    Some([CR, LF, ..]) => Some((at + 4, State::Ended)),
+                    Some([CR]) => Some((at + 3, State::DotCr)),
+                    Some([]) => Some((at + 2, State::Dot)),
                     _ => return ControlFlow::Continue(()),
                 };
-                return ControlFlow::Break(());
-            }
-            // The second of the pair is never before `start`, the first may be: a removed dot.
-            let second = offset.saturating_add((at + 1 - start) as u64);
-            note_pair(&mut faults, a, b, second);
-            ControlFlow::Continue(())
-        });
-        self.faults = faults;
+                ControlFlow::Break(())
+            },
+        );
+        let offset = base.saturating_add((start - removed) as u64);
         if let Some((read, state)) = stop {
-            (self.state, self.offset, self.line_start) = (state, offset, offset);
+            (decoder.state, decoder.offset, decoder.line_start) = (state, offset, offset);
             return begun + read;
         }
 
         if start > 0 {
-            self.line_start = offset;
+            decoder.line_start = offset;
         }
-        self.offset = offset.saturating_add((octets.len() - start) as u64);
-        let lines = lines_len(octets, start, after_cr);
+        decoder.offset = offset.saturating_add((octets.len() - start) as u64);
+        let lines = lines_len(kernel, octets, start, after_cr);
         if let Some(lines) = lines {
-            self.line_start = offset.saturating_add(lines as u64);
+            decoder.line_start = offset.saturating_add(lines as u64);
         }
-        self.state = match octets.last() {
+        decoder.state = match octets.last() {
             Some(&CR) => State::Cr,
             _ if lines == Some(octets.len() - start) => State::LineStart,
             _ => State::Text,
         };
-        let _ = emit(Piece::Input(begun + start..wire.len()));
+        let _ = emit(Piece::Input(octets.get(start..).unwrap_or_default()));
         wire.len()
     }
 }
 
-/// Records the faults of two neighbours, of which the second has this canonical offset.
-#[cold]
-#[inline(never)]
-fn note_pair(faults: &mut Faults, a: u8, b: u8, second: u64) {
-    if a == CR && b != LF {
-        faults.record(FaultKind::BareCr, second.saturating_sub(1).into());
-    }
-    if a != CR && b == LF {
-        faults.record(FaultKind::BareLf, second.into());
-    }
-    if b == 0 {
-        faults.record(FaultKind::Nul, second.into());
-    }
-}
-
-/// Whether the LF at `at` ends a line; `after_cr` tells of what came before `octets`.
-#[inline(always)]
-fn ends_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
-    match at.checked_sub(1) {
-        Some(before) => octets.get(before) == Some(&CR),
-        None => after_cr,
-    }
-}
-
 /// Octets from `start` to right after the last CRLF; `None` without one.
-fn lines_len(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
+#[inline(always)]
+fn lines_len<K: Kernel>(kernel: K, octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
+    // Within the last lines there mostly is one, and then no more has to be looked at.
+    let at = octets.last_chunk().and_then(|last| kernel.last_lf(last));
+    match at.map(|at| octets.len() - LAST + at) {
+        Some(at) if at >= start && ends_line(octets, at, after_cr) => Some(at + 1 - start),
+        _ => lines_len_of(octets, start, after_cr),
+    }
+}
+
+#[inline(never)]
+fn lines_len_of(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
     let mut tail = octets.get(start..)?;
     loop {
         let at = memchr::memrchr(LF, tail)?;
@@ -384,215 +502,5 @@ fn lines_len(octets: &[u8], start: usize, after_cr: bool) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::naive::{self, Meaning};
-    use super::*;
-    use proptest::prelude::*;
-    use std::string::String;
-
-    /// Decodes `inputs` one after the other, each form in its turn, and compares with the judge
-    /// after each.
-    fn check(inputs: &[&[u8]]) {
-        let wire = inputs.concat();
-        let meanings: Vec<Meaning> = (inputs.iter())
-            .scan(0, |at, input| {
-                *at += input.len();
-                Some(naive::decode(&wire[..*at]))
-            })
-            .collect();
-        for form in [by_step, by_sink, by_batch] {
-            let (mut decoder, mut content, mut read) = (DotDecoder::new(), Vec::new(), 0);
-            for (input, meaning) in inputs.iter().zip(&meanings) {
-                read += form(&mut decoder, input, &mut content);
-                assert_eq!(content, meaning.content, "{inputs:?}");
-                assert_eq!(decoder.offset().get(), content.len() as u64);
-                assert_eq!(decoder.line_start_offset().get(), meaning.line_start);
-                assert_eq!(
-                    decoder.at_line_start(),
-                    meaning.line_start == content.len() as u64
-                );
-                assert_eq!(decoder.is_ended(), meaning.end.is_some(), "{inputs:?}");
-                if let Some(end) = meaning.end {
-                    assert_eq!(read, end, "{inputs:?}");
-                }
-                // A fault is known as soon as the octet after a CR has been read.
-                assert_eq!(decoder.faults(), meaning.faults, "{inputs:?}");
-            }
-        }
-    }
-
-    fn by_step(decoder: &mut DotDecoder, mut input: &[u8], content: &mut Vec<u8>) -> usize {
-        let whole = input.len();
-        loop {
-            match decoder.decode(&mut input) {
-                Decoded::Content(octets) => {
-                    assert!(!octets.is_empty());
-                    content.extend(octets);
-                }
-                Decoded::NeedInput => {
-                    assert!(input.is_empty());
-                    return whole;
-                }
-                Decoded::End => return whole - input.len(),
-            }
-        }
-    }
-
-    fn by_sink(decoder: &mut DotDecoder, mut input: &[u8], content: &mut Vec<u8>) -> usize {
-        let whole = input.len();
-        let status = decoder.decode_with(&mut input, |octets| {
-            assert!(!octets.is_empty());
-            content.extend(octets);
-        });
-        assert_ne!(status, DecodeStatus::BatchFull);
-        assert_eq!(status == DecodeStatus::End, decoder.is_ended());
-        whole - input.len()
-    }
-
-    fn by_batch(decoder: &mut DotDecoder, input: &[u8], content: &mut Vec<u8>) -> usize {
-        let mut left = Bytes::copy_from_slice(input);
-        for max_octets in [0, 1, 2, 3, 1, 1000].into_iter().cycle() {
-            let mut out = Vec::new();
-            let status = decoder.decode_batch(&mut left, &mut out, max_octets);
-            let batch = out.concat();
-            assert!(batch.len() <= max_octets);
-            content.extend(batch);
-            match status {
-                DecodeStatus::BatchFull => assert!(!left.is_empty()),
-                DecodeStatus::NeedInput => assert!(left.is_empty()),
-                DecodeStatus::End => assert!(decoder.is_ended()),
-            }
-            if status != DecodeStatus::BatchFull {
-                break;
-            }
-        }
-        input.len() - left.len()
-    }
-
-    #[test]
-    fn every_string_in_every_two_pieces() {
-        naive::all_strings(6, |wire| {
-            for cut in 0..=wire.len() {
-                let (first, second) = wire.split_at(cut);
-                check(&[first, second]);
-            }
-        });
-        naive::strings_of(7, |wire| {
-            let meaning = naive::decode(wire);
-            for cut in 0..=wire.len() {
-                let (mut first, mut second) = wire.split_at(cut);
-                let (mut at, mut decoder) = (0, DotDecoder::new());
-                let mut sink = |octets: &[u8]| {
-                    assert_eq!(meaning.content.get(at..at + octets.len()), Some(octets));
-                    at += octets.len();
-                };
-                decoder.decode_with(&mut first, &mut sink);
-                decoder.decode_with(&mut second, &mut sink);
-                assert_eq!(at, meaning.content.len(), "{wire:?}");
-                assert_eq!(decoder.faults(), meaning.faults, "{wire:?}");
-                assert_eq!(decoder.line_start_offset().get(), meaning.line_start);
-                assert_eq!(
-                    decoder
-                        .is_ended()
-                        .then(|| wire.len() - first.len() - second.len()),
-                    meaning.end
-                );
-            }
-            let mut decoder = DotDecoder::starting_at(5.into());
-            decoder.decode_with(&mut &wire[..], |_| {});
-            assert_eq!(decoder.offset().get(), 5 + meaning.content.len() as u64);
-            assert_eq!(decoder.line_start_offset().get(), 5 + meaning.line_start);
-        });
-        naive::strings_of(8, |wire| {
-            let (mut decoder, mut content) = (DotDecoder::new(), Vec::new());
-            let read = by_sink(&mut decoder, wire, &mut content);
-            let meaning = naive::decode(wire);
-            assert_eq!(
-                (content, decoder.faults()),
-                (meaning.content, meaning.faults)
-            );
-            assert_eq!(decoder.is_ended().then_some(read), meaning.end);
-        });
-    }
-
-    #[test]
-    fn every_short_string_at_every_place_around_the_blocks() {
-        let quiet = [b'x'; 300];
-        naive::all_strings(3, |middle| {
-            for before in [
-                0, 1, 29, 30, 31, 32, 33, 61, 64, 125, 126, 127, 128, 129, 130, 254,
-            ] {
-                for after in [0, 1, 2, 31, 127, 128, 129] {
-                    let wire = [&quiet[..before], b"\r\n", middle, &quiet[..after]].concat();
-                    check(&[&wire]);
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn a_line_start_is_announced_and_a_restart_goes_on_from_it() {
-        let wire = b"a\r\n..b\r\n.c\rd\r\ne\n.\r\n\0\r\n.\r\n";
-        let whole = naive::decode(wire);
-        for cut in 0..wire.len() {
-            let mut first = DotDecoder::new();
-            let mut content = Vec::new();
-            by_sink(&mut first, &wire[..cut], &mut content);
-            let offset = first.line_start_offset();
-            content.truncate(offset.get() as usize);
-            let kept = first.faults_before(offset);
-
-            let rest = naive::encode(&whole.content[content.len()..]);
-            let mut second = DotDecoder::starting_at(offset);
-            assert!(second.at_line_start());
-            by_sink(&mut second, &rest, &mut content);
-            assert_eq!(content, whole.content);
-            assert_eq!(kept.merge(second.faults()), whole.faults);
-            assert!(second.is_ended());
-        }
-    }
-
-    #[test]
-    fn absurd_offsets_do_not_overflow() {
-        let mut decoder = DotDecoder::starting_at(u64::MAX.into());
-        let mut content = Vec::new();
-        by_step(&mut decoder, b"a\r.\n\0\r\n.b\r\n.\r\n", &mut content);
-        assert_eq!(content, b"a\r.\n\0\r\nb\r\n");
-        assert_eq!(decoder.offset().get(), u64::MAX);
-        assert!(decoder.is_ended());
-    }
-
-    #[test]
-    fn a_batch_of_content_without_dots_is_one_slice() {
-        let mut input = Bytes::from(b"some line\r\n".repeat(1000));
-        let (start, mut out) = (input.as_ptr(), Vec::new());
-        DotDecoder::new().decode_batch(&mut input, &mut out, usize::MAX);
-        assert_eq!(out.len(), 1);
-        assert_eq!(out[0].as_ptr(), start);
-    }
-
-    proptest! {
-        #[test]
-        fn random_wires_cut_at_random_places(
-            tokens in prop::collection::vec(
-                prop_oneof![
-                    6 => "[a-z]{1,150}".prop_map(String::into_bytes),
-                    6 => Just(b"\r\n".to_vec()),
-                    2 => Just(b"\r\n.".to_vec()),
-                    1 => prop::collection::vec(
-                        prop::sample::select(&b"\r\n.\0a"[..]), 1..6),
-                    1 => prop::collection::vec(any::<u8>(), 0..20),
-                ],
-                0..40,
-            ),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
-        ) {
-            let wire = tokens.concat();
-            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
-            cuts.extend([0, wire.len()]);
-            cuts.sort();
-            let inputs: Vec<_> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
-            check(&inputs);
-        }
-    }
-}
+#[path = "decode_tests.rs"]
+mod tests;

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, Piece};
 use super::faults::{Fault, FaultKind, FaultPolicy, Octets};
-use super::scan::scan;
+use super::scan::{CRLF_DOT, Job, Kernel, dispatch, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -152,7 +152,7 @@ impl DotEncoder {
         let octets = *content;
         out.reserve(octets.len().min(max_out));
         let (taken, result) = self.run_bounded(octets, max_out, |piece| {
-            out.extend_from_slice(piece.of(octets))
+            out.extend_from_slice(piece.octets())
         });
         *content = octets.get(taken..).unwrap_or_default();
         result.map(|()| status(content))
@@ -170,7 +170,7 @@ impl DotEncoder {
         mut sink: impl FnMut(&[u8]),
     ) -> Result<(), EncodeError> {
         let octets = *content;
-        let (taken, result) = self.run(octets, |piece| sink(piece.of(octets)));
+        let (taken, result) = self.run(octets, |piece| sink(piece.octets()));
         *content = octets.get(taken..).unwrap_or_default();
         result
     }
@@ -267,11 +267,11 @@ impl DotEncoder {
 
     /// Encodes what fits in `max_out`; returns octets taken.
     #[inline(always)]
-    fn run_bounded(
+    fn run_bounded<'c>(
         &mut self,
-        content: &[u8],
+        content: &'c [u8],
         max_out: usize,
-        mut emit: impl FnMut(Piece),
+        mut emit: impl FnMut(Piece<'c>),
     ) -> (usize, Result<(), EncodeError>) {
         let (mut taken, mut room) = (0, max_out);
         loop {
@@ -286,13 +286,9 @@ impl DotEncoder {
             let most = ((room - 2) / 4 * 3).max(1);
             let rest = content.get(taken..).unwrap_or_default();
             let part = rest.get(..most).unwrap_or(rest);
-            let (base, mut put) = (taken, 0);
+            let mut put = 0;
             let (read, result) = self.run(part, |piece| {
-                let piece = match piece {
-                    Piece::Input(range) => Piece::Input(range.start + base..range.end + base),
-                    octets => octets,
-                };
-                put += piece.of(content).len();
+                put += piece.octets().len();
                 emit(piece);
             });
             taken += read;
@@ -305,72 +301,25 @@ impl DotEncoder {
 
     /// Encodes all of `content`; returns octets taken.
     #[inline(always)]
-    fn run(
+    fn run<'c>(
         &mut self,
-        content: &[u8],
-        mut emit: impl FnMut(Piece),
+        content: &'c [u8],
+        emit: impl FnMut(Piece<'c>),
     ) -> (usize, Result<(), EncodeError>) {
-        if let State::Closed(error) = self.state {
-            return (0, Err(error));
-        }
-        let (Some(&first), Some(&last)) = (content.first(), content.last()) else {
-            return (0, Ok(()));
-        };
-        if let Err(error) = self.begin(first, &mut emit) {
-            return (0, Err(error));
-        }
-
-        let after_cr = self.state == State::Cr;
-        let (base, policy) = (self.offset, self.policy);
-        let mut start = 0;
-        let mut refused = None;
-        let _ = scan::<true>(content, |at| {
-            let (Some(&a), Some(&b)) = (content.get(at), content.get(at + 1)) else {
-                return ControlFlow::Continue(());
-            };
-            if a == LF && b == b'.' {
-                let before = at.checked_sub(1).map(|before| content.get(before));
-                if before.map_or(after_cr, |before| before == Some(&CR)) {
-                    emit(Piece::Input(start..at + 1));
-                    emit(Piece::Static(b"."));
-                    start = at + 1;
-                }
-                return ControlFlow::Continue(());
-            }
-            let refuses = |kind| policy.get(kind) == Octets::Refuse;
-            refused = if a == CR && b != LF && refuses(FaultKind::BareCr) {
-                Some((FaultKind::BareCr, at))
-            } else if a != CR && b == LF && refuses(FaultKind::BareLf) {
-                Some((FaultKind::BareLf, at + 1))
-            } else if b == 0 && refuses(FaultKind::Nul) {
-                Some((FaultKind::Nul, at + 1))
-            } else {
-                return ControlFlow::Continue(());
-            };
-            ControlFlow::Break(())
-        });
-
-        // A CR at the end is held.
-        let held = usize::from(last == CR);
-        let end = refused.map_or(content.len() - held, |(_, at)| at);
-        if start < end {
-            emit(Piece::Input(start..end));
-        }
-        self.offset = base.saturating_add(end as u64);
-        if let Some((kind, _)) = refused {
-            return (end, self.judge(kind, self.offset));
-        }
-        self.state = match content {
-            [.., CR] => State::Cr,
-            [.., CR, LF] => State::LineStart,
-            [LF] if after_cr => State::LineStart,
-            _ => State::Text,
-        };
-        (content.len(), Ok(()))
+        let encoder = self;
+        let octets = content.len();
+        dispatch(
+            Run {
+                encoder,
+                content,
+                emit,
+            },
+            octets,
+        )
     }
 
     /// What stands before the first octet of a content: a held CR, or a dot to double.
-    fn begin(&mut self, first: u8, mut emit: impl FnMut(Piece)) -> Result<(), EncodeError> {
+    fn begin<'c>(&mut self, first: u8, mut emit: impl FnMut(Piece<'c>)) -> Result<(), EncodeError> {
         match (self.state, first) {
             (State::Cr, _) => {
                 if first != LF {
@@ -390,6 +339,83 @@ impl DotEncoder {
     }
 }
 
+/// Encoding with the kernel that the machine has.
+struct Run<'e, 'c, E> {
+    encoder: &'e mut DotEncoder,
+    content: &'c [u8],
+    emit: E,
+}
+
+impl<'c, E: FnMut(Piece<'c>)> Job for Run<'_, 'c, E> {
+    type Output = (usize, Result<(), EncodeError>);
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let (encoder, content, mut emit) = (self.encoder, self.content, self.emit);
+        if let State::Closed(error) = encoder.state {
+            return (0, Err(error));
+        }
+        let (Some(&first), Some(&last)) = (content.first(), content.last()) else {
+            return (0, Ok(()));
+        };
+        if let Err(error) = encoder.begin(first, &mut emit) {
+            return (0, Err(error));
+        }
+
+        let after_cr = encoder.state == State::Cr;
+        let (base, policy) = (encoder.offset, encoder.policy);
+        let mut start = 0;
+        let mut refused = None;
+        // What was wrong with the first octet is dealt with; it may still be an LF before a dot.
+        let begins = after_cr && content.starts_with(b"\n.");
+        let _ = scan::<K, true>(
+            kernel,
+            content,
+            begins,
+            #[inline(always)]
+            |at, near| {
+                if near & 0x00ff_ffff == CRLF_DOT || is_dot_line(content, at, after_cr) {
+                    emit(Piece::Input(content.get(start..=at).unwrap_or_default()));
+                    emit(Piece::Static(b"."));
+                    start = at + 1;
+                    return ControlFlow::Continue(());
+                }
+                let cr_before = at > 0 && content.get(at - 1) == Some(&CR);
+                let octet = content.get(at);
+                let refuses = |kind| policy.get(kind) == Octets::Refuse;
+                refused = if cr_before && octet != Some(&LF) && refuses(FaultKind::BareCr) {
+                    Some((FaultKind::BareCr, at - 1))
+                } else if !cr_before && octet == Some(&LF) && refuses(FaultKind::BareLf) {
+                    Some((FaultKind::BareLf, at))
+                } else if octet == Some(&0) && refuses(FaultKind::Nul) {
+                    Some((FaultKind::Nul, at))
+                } else {
+                    return ControlFlow::Continue(());
+                };
+                ControlFlow::Break(())
+            },
+        );
+
+        // A CR at the end is held.
+        let held = usize::from(last == CR);
+        let end = refused.map_or(content.len() - held, |(_, at)| at);
+        if start < end {
+            emit(Piece::Input(content.get(start..end).unwrap_or_default()));
+        }
+        encoder.offset = base.saturating_add(end as u64);
+        if let Some((kind, _)) = refused {
+            return (end, encoder.judge(kind, encoder.offset));
+        }
+        encoder.state = match content {
+            [.., CR] => State::Cr,
+            [.., CR, LF] => State::LineStart,
+            [LF] if after_cr => State::LineStart,
+            _ => State::Text,
+        };
+        (content.len(), Ok(()))
+    }
+}
+
 fn status(left: &[u8]) -> EncodeStatus {
     if left.is_empty() {
         EncodeStatus::NeedContent
@@ -399,140 +425,5 @@ fn status(left: &[u8]) -> EncodeStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::naive;
-    use super::*;
-    use proptest::prelude::*;
-
-    type Form = fn(&mut DotEncoder, &[u8], &mut Vec<u8>) -> (usize, Result<(), EncodeError>);
-
-    fn by_sink(
-        encoder: &mut DotEncoder,
-        mut content: &[u8],
-        wire: &mut Vec<u8>,
-    ) -> (usize, Result<(), EncodeError>) {
-        let whole = content.len();
-        let result = encoder.encode_with(&mut content, |octets| {
-            assert!(!octets.is_empty());
-            wire.extend(octets);
-        });
-        (whole - content.len(), result)
-    }
-
-    fn by_buffer(
-        encoder: &mut DotEncoder,
-        mut content: &[u8],
-        wire: &mut Vec<u8>,
-    ) -> (usize, Result<(), EncodeError>) {
-        let whole = content.len();
-        for max_out in [0, 1, 2, 3, 4, 5, 1000].into_iter().cycle() {
-            let mut out = BytesMut::new();
-            let result = encoder.encode(&mut content, &mut out, max_out);
-            assert!(out.len() <= max_out);
-            wire.extend(out);
-            match result {
-                Ok(EncodeStatus::OutputFull) => assert!(!content.is_empty()),
-                Ok(EncodeStatus::NeedContent) => break,
-                Err(error) => return (whole - content.len(), Err(error)),
-            }
-        }
-        (whole, Ok(()))
-    }
-
-    fn by_batch(
-        encoder: &mut DotEncoder,
-        content: &[u8],
-        wire: &mut Vec<u8>,
-    ) -> (usize, Result<(), EncodeError>) {
-        let mut left = Bytes::copy_from_slice(content);
-        let mut out = Vec::new();
-        let result = encoder.encode_batch(&mut left, &mut out, 10_000);
-        wire.extend(out.concat());
-        assert!(result.is_err() || left.is_empty());
-        (content.len() - left.len(), result.map(|_| ()))
-    }
-
-    const FORMS: [Form; 3] = [by_sink, by_buffer, by_batch];
-
-    fn kept(pieces: &[&[u8]]) {
-        let content = pieces.concat();
-        for form in FORMS {
-            let mut encoder = DotEncoder::new().with_policy(FaultPolicy::KEEP_ALL);
-            let mut wire = Vec::new();
-            for piece in pieces {
-                assert_eq!(form(&mut encoder, piece, &mut wire), (piece.len(), Ok(())));
-            }
-            let size = naive::canonical_size(&content);
-            assert_eq!(encoder.canonical_len(), size);
-            wire.extend(encoder.finish().unwrap());
-            assert_eq!(wire, naive::encode(&content), "{pieces:?}");
-            assert_eq!(
-                (encoder.offset().get(), encoder.canonical_len()),
-                (size, size)
-            );
-            assert_eq!(encoder.finish(), Err(EncodeError::Finished));
-        }
-    }
-
-    fn refused(pieces: &[&[u8]], policy: FaultPolicy) {
-        let content = pieces.concat();
-        let fault = naive::faults_of(&content, true).refused_by(policy);
-        for form in FORMS {
-            let mut encoder = DotEncoder::new().with_policy(policy);
-            let (mut wire, mut result) = (Vec::new(), Ok(()));
-            for piece in pieces {
-                result = result.and_then(|()| form(&mut encoder, piece, &mut wire).1);
-            }
-            let result = result.and_then(|()| encoder.finish().map(|end| wire.extend(end)));
-            assert_eq!(
-                result,
-                fault.map_or(Ok(()), |fault| Err(fault.into())),
-                "{pieces:?}"
-            );
-            let Some(fault) = fault else {
-                assert_eq!(wire, naive::encode(&content));
-                continue;
-            };
-            // All before the fault is out, nothing from it on, and nothing ever will be.
-            assert_eq!(encoder.offset(), fault.at);
-            let before = naive::encode(&content[..fault.at.get() as usize]);
-            assert!(before.starts_with(&wire), "{pieces:?}");
-            let decoded = naive::decode(&wire).content.len() as u64;
-            // A doubled dot may be out whose second half is what the decoder waits for.
-            assert!(decoded == fault.at.get(), "{pieces:?} {wire:?}");
-            assert_eq!(form(&mut encoder, b"x", &mut wire), (0, result));
-            assert_eq!(encoder.finish().map(|_| ()), result);
-        }
-    }
-
-    #[test]
-    fn every_string_in_every_two_pieces() {
-        naive::all_strings(6, |content| {
-            for cut in 0..=content.len() {
-                let (first, second) = content.split_at(cut);
-                kept(&[first, second]);
-                refused(&[first, second], FaultPolicy::REFUSE_ALL);
-            }
-            refused(&[content], FaultPolicy::KEEP_NUL);
-        });
-    }
-
-    proptest! {
-        #[test]
-        fn random_content_cut_at_random_places(
-            lines in prop::collection::vec(
-                prop_oneof!["[a-z]{1,150}", "\\.{0,3}", "\r\n", "\r\n\\.", "[\r\n.\0]{1,4}"],
-                0..40,
-            ),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
-        ) {
-            let content = lines.concat().into_bytes();
-            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(content.len() + 1)).collect();
-            cuts.extend([0, content.len()]);
-            cuts.sort();
-            let pieces: Vec<_> = cuts.windows(2).map(|cut| &content[cut[0]..cut[1]]).collect();
-            kept(&pieces);
-            refused(&pieces, FaultPolicy::REFUSE_ALL);
-        }
-    }
-}
+#[path = "encode_tests.rs"]
+mod tests;

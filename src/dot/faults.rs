@@ -13,6 +13,7 @@
 //! assert_eq!((fault.kind, fault.at.get()), (FaultKind::BareLf, 3));
 //! ```
 
+use super::LF;
 use crate::offset::OctetOffset;
 
 /// One kind of fault in content. RFC 5321 §2.3.8 lets CR and LF appear only together; RFC 5321
@@ -82,6 +83,20 @@ impl Faults {
             FaultKind::Nul => &mut self.nul,
         };
         *slot = Some(slot.map_or(at, |known| known.min(at)));
+    }
+
+    /// Takes note of what is wrong with the octet at `at`, and with a CR before it.
+    #[inline(never)]
+    pub(super) fn note(&mut self, after_cr: bool, octet: u8, at: u64) {
+        if after_cr && octet != LF {
+            self.record(FaultKind::BareCr, at.saturating_sub(1).into());
+        }
+        if !after_cr && octet == LF {
+            self.record(FaultKind::BareLf, at.into());
+        }
+        if octet == 0 {
+            self.record(FaultKind::Nul, at.into());
+        }
     }
 
     /// What is in either: the faults of a record and those of the session that went on with it.

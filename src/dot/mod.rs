@@ -44,6 +44,8 @@ mod faults;
 mod naive;
 mod resume;
 mod scan;
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
+mod wide;
 
 pub use check::{CanonicalLength, ContentChecker, canonical_size};
 pub use decode::{DecodeStatus, Decoded, DotDecoder};

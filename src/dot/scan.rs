@@ -1,13 +1,14 @@
 //! Finds the few octets that matter to the codec among the many that do not.
 //!
-//! Layer 2, private. An *event* is a pair of neighbours that holds a bare CR, a bare LF, a NUL or
-//! LF "."; CRLF alone is none, so that ordinary mail has next to no events. Blocks are tested
-//! whole, in a loop that compilers turn into vector code; only a block with an event is resolved.
+//! Layer 2, private. An *event* is an octet that is part of a bare CR, a bare LF or a NUL, or an LF
+//! with "." behind it; CRLF alone is none, so that ordinary mail has next to no events. Blocks are
+//! tested whole, in loops that compilers turn into vector code; only a block with an event is
+//! resolved. What a processor does better than the portable code is another [`Kernel`].
 //!
 //! ```
 //! use smtp_checkpoint::dot::DotDecoder;
 //!
-//! // One event: LF ".".
+//! // One event: the LF before "..".
 //! let (mut wire, mut content) = (&b"a\r\n..b\r\n"[..], Vec::new());
 //! DotDecoder::new().decode_with(&mut wire, |octets| content.extend_from_slice(octets));
 //! assert_eq!(content, b"a\r\n.b\r\n");
@@ -17,40 +18,143 @@ use core::ops::ControlFlow;
 
 use super::{CR, LF};
 
-/// Pairs in a block. One branch for so many octets keeps the common loop free of branches.
-const BLOCK: usize = 128;
+/// Octets in a block. One branch for so many keeps the common loop free of branches.
+pub(super) const BLOCK: usize = 128;
+/// Octets in a block of an input that is too short for the large one.
+pub(super) const SMALL: usize = 32;
 /// Octets in a vector register of every x86-64 and AArch64 machine.
 const LANES: usize = 16;
-/// Pairs whose events go in one mask.
-const HALF: usize = 64;
-/// Pairs in a block of an input that is too short for the large one.
-const SMALL: usize = 32;
+/// A block whose octet `i` is at index `i + 1`, with one octet before it and two behind it.
+pub(super) type Window = [u8; NEAR];
+pub(super) const NEAR: usize = BLOCK + 3;
 
-/// Whether two neighbours are an event. Without `DOTS` LF "." is none.
+/// How blocks are looked at. A kernel decides the speed, not what is found.
+pub(super) trait Kernel: Copy {
+    /// Goes on from `at` block by block, up to the first that holds an event or has less than three
+    /// octets behind it. Without `DOTS` LF "." is no event.
+    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize) -> usize;
+
+    /// Calls `event` with the place of each event within the block, in order. Gives whether there
+    /// was any.
+    fn visit<const DOTS: bool>(
+        self,
+        window: &Window,
+        event: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool>;
+
+    /// The index of the last LF, if the kernel can tell in no time.
+    fn last_lf(self, octets: &[u8; LAST]) -> Option<usize>;
+}
+
+/// Octets at the end of an input that are looked at for the end of the last line.
+pub(super) const LAST: usize = 64;
+
+/// Work that is done with the best kernel of the machine: compiled once for each.
+pub(super) trait Job {
+    type Output;
+
+    /// To be inlined, or it is compiled for the least machine.
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
+}
+
+/// Runs `job` on an input of this length.
+#[inline(always)]
+pub(super) fn dispatch<J: Job>(job: J, octets: usize) -> J::Output {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if octets > BLOCK {
+        if let Some(wide) = super::wide::Wide::detect() {
+            return wide.run(job);
+        }
+    }
+    let _ = octets;
+    job.run(Portable)
+}
+
+/// Whether `b` is an event, between these neighbours.
 ///
 /// No short-circuit operators: they would be branches.
 #[inline(always)]
-fn is_event<const DOTS: bool>(a: u8, b: u8) -> bool {
-    ((a == CR) ^ (b == LF)) | (DOTS & (a == LF) & (b == b'.')) | (b == 0)
+fn is_event<const DOTS: bool>(a: u8, b: u8, c: u8) -> bool {
+    let lf = b == LF;
+    ((a == CR) ^ lf) | (DOTS & lf & (c == b'.')) | (b == 0)
 }
 
-#[inline(always)]
-fn holds_event<const DOTS: bool, const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
-    let mut found = 0u8;
-    for (a, b) in a.iter().zip(b) {
-        found |= u8::from(is_event::<DOTS>(*a, *b));
+/// What every machine can do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portable;
+
+impl Kernel for Portable {
+    #[inline(always)]
+    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize) -> usize {
+        skip_portable::<DOTS>(octets, at)
     }
-    found != 0
+
+    #[inline(always)]
+    fn visit<const DOTS: bool>(
+        self,
+        window: &Window,
+        mut event: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        let (low, high) = lanes::<DOTS>(window);
+        let mut rows = low | high;
+        rows |= rows >> 32;
+        rows |= rows >> 16;
+        rows = (rows | rows >> 8) & 0xff;
+        let any = rows != 0;
+        while rows != 0 {
+            let row = rows.trailing_zeros();
+            rows &= rows - 1;
+            let mut bits = row_of(low, row) | row_of(high, row) << 8;
+            while bits != 0 {
+                event(row as usize * LANES + bits.trailing_zeros() as usize)?;
+                bits &= bits - 1;
+            }
+        }
+        ControlFlow::Continue(any)
+    }
+
+    #[inline(always)]
+    fn last_lf(self, _: &[u8; LAST]) -> Option<usize> {
+        None
+    }
 }
 
-/// Whether there is an event among the pairs of `a` and `b`, or LF "." among those of `b` and `c`:
-/// so LF is looked for once, not twice.
+/// By itself, so that it becomes the same vector code wherever it is used.
+#[inline(never)]
+fn skip_portable<const DOTS: bool>(octets: &[u8], mut at: usize) -> usize {
+    while let Some(near) = window::<NEAR>(octets, at) {
+        if holds::<DOTS, BLOCK>(near) {
+            break;
+        }
+        at += BLOCK;
+    }
+    at
+}
+
+/// The same for a block of an input that is too short for the large one.
+#[inline(never)]
+fn few_hold<const DOTS: bool>(window: &[u8; SMALL + 2]) -> bool {
+    holds::<DOTS, SMALL>(window)
+}
+
+/// Whether one of the `N` octets after the first of `window` is an event.
+///
+/// Lane by lane, as a vector register has them: compilers see it then. The running minimum finds a
+/// zero for one instruction less than a comparison.
 #[inline(always)]
-fn holds_event_next(a: &[u8; BLOCK], b: &[u8; BLOCK], c: &[u8; BLOCK]) -> bool {
-    // Lane by lane, as a vector register has them. The running minimum finds a zero for one
-    // instruction less than a comparison.
+fn holds<const DOTS: bool, const N: usize>(window: &[u8]) -> bool {
+    let Some((a, b, c)) = neighbours::<N>(window) else {
+        return false;
+    };
+    if !DOTS {
+        let mut found = 0;
+        for (a, b) in a.iter().zip(b) {
+            found |= u8::from(is_event::<false>(*a, *b, 0));
+        }
+        return found != 0;
+    }
     let (mut found, mut least) = ([0u8; LANES], [u8::MAX; LANES]);
-    for at in (0..BLOCK).step_by(LANES) {
+    for at in (0..N).step_by(LANES) {
         for lane in 0..LANES {
             let (a, b, c) = (a[at + lane], b[at + lane], c[at + lane]);
             let lf = b == LF;
@@ -58,95 +162,143 @@ fn holds_event_next(a: &[u8; BLOCK], b: &[u8; BLOCK], c: &[u8; BLOCK]) -> bool {
             least[lane] = least[lane].min(b);
         }
     }
-    let mut any = 0;
-    for (found, least) in found.iter().zip(least) {
-        any |= found | u8::from(least == 0);
+    for lane in 0..LANES {
+        found[lane] |= u8::from(least[lane] == 0);
     }
-    any != 0
+    u128::from_le_bytes(found) != 0
 }
 
-/// One bit for each pair, the first one lowest. `N` is at most 64.
-#[inline(always)]
-fn mask<const DOTS: bool, const N: usize>(a: &[u8; N], b: &[u8; N]) -> u64 {
-    let mut flags = [0u8; N];
-    for (flag, (a, b)) in flags.iter_mut().zip(a.iter().zip(b)) {
-        *flag = u8::from(is_event::<DOTS>(*a, *b));
+/// The events of a block as vector code gathers them: bit `r` of octet `l` is for the octet in lane
+/// `l` of row `r`. First lanes 0 to 7, then 8 to 15.
+#[inline(never)]
+fn lanes<const DOTS: bool>(window: &Window) -> (u64, u64) {
+    let Some((a, b, c)) = neighbours::<BLOCK>(window) else {
+        return (0, 0);
+    };
+    let mut lanes = [0u8; LANES];
+    // From the last row to the first, so that the bit need not depend on the row.
+    for at in (0..BLOCK).step_by(LANES).rev() {
+        for lane in 0..LANES {
+            let event = is_event::<DOTS>(a[at + lane], b[at + lane], c[at + lane]);
+            lanes[lane] = lanes[lane] << 1 | u8::from(event);
+        }
     }
-    let mut mask = 0;
-    for (at, eight) in flags.chunks_exact(8).enumerate() {
-        let eight = eight.first_chunk().copied().unwrap_or_default();
-        // The product gathers the low bits of eight octets in the top one, in their order.
-        let bits = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        mask |= bits << (at * 8);
-    }
-    mask
+    let lanes = u128::from_le_bytes(lanes);
+    (lanes as u64, (lanes >> 64) as u64)
 }
 
-/// The `N` pairs from `at` on: first octets and second octets.
+/// The bits of one row in eight lanes, the first one lowest.
 #[inline(always)]
-fn pairs<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8; N])> {
-    let a = octets.get(at..)?.first_chunk()?;
-    let b = octets.get(at + 1..)?.first_chunk()?;
-    Some((a, b))
+fn row_of(lanes: u64, row: u32) -> u64 {
+    // The product gathers the low bits of eight octets in the top one, in their order.
+    (lanes >> row & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-/// Calls `event` with the index of the first octet of every pair that is an event, in order.
+/// The `N` octets after the first of `window`, with those before and those behind them.
 #[inline(always)]
-pub(super) fn scan<const DOTS: bool>(
+fn neighbours<const N: usize>(window: &[u8]) -> Option<(&[u8; N], &[u8; N], &[u8; N])> {
+    let b = window.get(1..)?;
+    Some((
+        window.first_chunk()?,
+        b.first_chunk()?,
+        b.get(1..)?.first_chunk()?,
+    ))
+}
+
+/// Calls `event` with the index of every octet that is an event, in order; and with the octet before
+/// it, itself and the two behind it as a little-endian number, which is 0 where it is not at hand.
+///
+/// What comes before the first octet is not known here: whether that one is an event is said.
+/// Without `DOTS` LF "." is no event.
+#[inline(always)]
+pub(super) fn scan<K: Kernel, const DOTS: bool>(
+    kernel: K,
     octets: &[u8],
-    mut event: impl FnMut(usize) -> ControlFlow<()>,
+    first: bool,
+    mut event: impl FnMut(usize, u32) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
+    if first {
+        event(0, 0)?;
+    }
+    // The index of the octet before the next one to look at.
     let mut at = 0;
-    // The test of a block leaves the dot of its first pair to the block before it; without one
-    // that was tested, an LF there is enough to look closer. Where there was an event there will
-    // be more: then the test only costs.
-    let mut closer = octets.first() == Some(&LF);
-    while let (Some((a, b)), Some((_, c))) =
-        (pairs::<BLOCK>(octets, at), pairs::<BLOCK>(octets, at + 1))
-    {
-        let holds = || match DOTS {
-            true => holds_event_next(a, b, c),
-            false => holds_event::<false, BLOCK>(a, b),
-        };
-        if closer || holds() {
-            closer = b.last() == Some(&LF);
-            for half in [at, at + HALF] {
-                if let Some((a, b)) = pairs::<HALF>(octets, half) {
-                    let bits = mask::<DOTS, HALF>(a, b);
-                    closer |= bits != 0;
-                    resolve(bits, half, &mut event)?;
+    if let Some(last) = octets.len().checked_sub(NEAR) {
+        // Where there was an event there will be more: then the test only costs.
+        let mut closer = false;
+        while at < last + BLOCK {
+            if !closer {
+                at = kernel.skip::<DOTS>(octets, at);
+                if at > last && kernel.skip::<DOTS>(octets, last) > last {
+                    at = last + BLOCK;
                 }
             }
+            // The last block ends with the input and overlaps the one before it.
+            let base = at.min(last);
+            let Some(near) = window::<NEAR>(octets, base).filter(|_| at < last + BLOCK) else {
+                break;
+            };
+            closer = kernel.visit::<DOTS>(
+                near,
+                #[inline(always)]
+                |place| {
+                    if base + place < at {
+                        return ControlFlow::Continue(());
+                    }
+                    let here = place % BLOCK;
+                    let near = [near[here], near[here + 1], near[here + 2], near[here + 3]];
+                    event(base + 1 + place, u32::from_le_bytes(near))
+                },
+            )?;
+            at = base + BLOCK;
         }
-        at += BLOCK;
     }
-    while let Some((a, b)) = pairs::<SMALL>(octets, at) {
-        if holds_event::<DOTS, SMALL>(a, b) {
-            resolve(mask::<DOTS, SMALL>(a, b), at, &mut event)?;
-        }
-        at += SMALL;
-    }
-    for (index, pair) in octets.get(at..).unwrap_or_default().windows(2).enumerate() {
-        if let [a, b] = pair {
-            if is_event::<DOTS>(*a, *b) {
-                event(at + index)?;
+    // What is left: less than a block, or the last two octets.
+    while at + 1 < octets.len() {
+        let mut end = octets.len() - 1;
+        let last = octets.len().checked_sub(SMALL + 2);
+        if let Some(last) = last.filter(|last| at < last + SMALL) {
+            let base = at.min(last);
+            end = base + SMALL;
+            if window(octets, base).is_some_and(|few| !few_hold::<DOTS>(few)) {
+                at = end;
             }
+        }
+        while at < end {
+            if let Some([a, b]) = window(octets, at) {
+                // The last octet has none behind it.
+                let c = octets.get(at + 2).copied().unwrap_or_default();
+                if is_event::<DOTS>(*a, *b, c) {
+                    event(at + 1, 0)?;
+                }
+            }
+            at += 1;
         }
     }
     ControlFlow::Continue(())
 }
 
+/// CRLF ".", as the low octets of a little-endian number.
+pub(super) const CRLF_DOT: u32 = u32::from_le_bytes([CR, LF, b'.', 0]);
+
+/// Whether CRLF "." stands around the LF at `at`; `after_cr` tells of what came before `octets`.
+pub(super) fn is_dot_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
+    octets.get(at) == Some(&LF)
+        && octets.get(at + 1) == Some(&b'.')
+        && ends_line(octets, at, after_cr)
+}
+
+/// Whether the LF at `at` ends a line; `after_cr` tells of what came before `octets`.
 #[inline(always)]
-fn resolve(
-    mut bits: u64,
-    at: usize,
-    event: &mut impl FnMut(usize) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    while bits != 0 {
-        event(at + bits.trailing_zeros() as usize)?;
-        bits &= bits - 1;
+pub(super) fn ends_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
+    match at.checked_sub(1) {
+        Some(before) => octets.get(before) == Some(&CR),
+        None => after_cr,
     }
-    ControlFlow::Continue(())
+}
+
+#[inline(always)]
+pub(super) fn window<const N: usize>(octets: &[u8], at: usize) -> Option<&[u8; N]> {
+    octets.get(at..)?.first_chunk()
 }
 
 #[cfg(test)]
@@ -155,26 +307,48 @@ mod tests {
     use std::vec::Vec;
 
     fn naive(octets: &[u8], dots: bool) -> Vec<usize> {
-        let event = |pair: &[u8]| match (pair[0], pair[1]) {
-            (_, 0) => true,
-            (b'\r', b'\n') => false,
-            (b'\r', _) | (_, b'\n') => true,
-            (b'\n', b'.') => dots,
-            _ => false,
-        };
-        (0..octets.len().saturating_sub(1))
-            .filter(|at| event(&octets[*at..at + 2]))
+        (1..octets.len())
+            .filter(|at| match (octets[at - 1], octets[*at]) {
+                (_, 0) => true,
+                (b'\r', b'\n') => dots && octets.get(at + 1) == Some(&b'.'),
+                (b'\r', _) | (_, b'\n') => true,
+                _ => false,
+            })
             .collect()
     }
 
-    fn found<const DOTS: bool>(octets: &[u8]) -> Vec<usize> {
-        let mut found = Vec::new();
-        let flow = scan::<DOTS>(octets, |at| {
-            found.push(at);
-            ControlFlow::Continue(())
-        });
-        assert!(flow.is_continue());
-        found
+    struct Find<'o>(&'o [u8], bool, bool);
+
+    impl Job for Find<'_> {
+        type Output = Vec<usize>;
+
+        fn run<K: Kernel>(self, kernel: K) -> Vec<usize> {
+            let Self(octets, dots, first) = self;
+            let mut found = Vec::new();
+            let mut event = |at: usize, near: u32| {
+                found.push(at);
+                if near != 0 {
+                    assert_eq!(near.to_le_bytes(), octets[at - 1..at + 3]);
+                }
+                ControlFlow::Continue(())
+            };
+            let flow = match dots {
+                true => scan::<K, true>(kernel, octets, first, &mut event),
+                false => scan::<K, false>(kernel, octets, first, &mut event),
+            };
+            assert!(flow.is_continue());
+            found
+        }
+    }
+
+    fn check(octets: &[u8]) {
+        for dots in [true, false] {
+            let expected = naive(octets, dots);
+            let portable = Find(octets, dots, false).run(Portable);
+            assert_eq!(portable, expected, "{} {dots}", octets.len());
+            let best = dispatch(Find(octets, dots, false), octets.len());
+            assert_eq!(best, expected, "{} {dots}", octets.len());
+        }
     }
 
     #[test]
@@ -182,22 +356,13 @@ mod tests {
         let alphabet = [0, 1, b'\n', b'\r', b'.', b'a', 0x8a, 0x8d, 0xff];
         for length in 0..300 {
             let quiet = std::vec![b'x'; length];
-            assert_eq!(found::<true>(&quiet), naive(&quiet, true));
+            check(&quiet);
             for at in (0..length.saturating_sub(1)).step_by(if length > 140 { 7 } else { 1 }) {
                 for (a, b) in alphabet.iter().flat_map(|a| alphabet.map(|b| (*a, b))) {
                     let mut octets = quiet.clone();
                     octets[at] = a;
                     octets[at + 1] = b;
-                    assert_eq!(
-                        found::<true>(&octets),
-                        naive(&octets, true),
-                        "{length} {at}"
-                    );
-                    assert_eq!(
-                        found::<false>(&octets),
-                        naive(&octets, false),
-                        "{length} {at}"
-                    );
+                    check(&octets);
                 }
             }
         }
@@ -210,25 +375,30 @@ mod tests {
                 let octets: Vec<u8> = (0..length)
                     .map(|at| if at % period == 0 { b'\n' } else { b'.' })
                     .collect();
-                assert_eq!(found::<true>(&octets), naive(&octets, true));
-                assert_eq!(found::<false>(&octets), naive(&octets, false));
+                check(&octets);
+                let mut crlf = octets.clone();
+                crlf.iter_mut()
+                    .skip(period - 1)
+                    .step_by(period)
+                    .for_each(|octet| *octet = b'\r');
+                check(&crlf);
             }
         }
     }
 
     #[test]
-    fn a_break_stops_at_once() {
-        let octets = [b'\n'; 200];
-        let mut calls = 0;
-        let flow = scan::<true>(&octets, |_| {
-            calls += 1;
-            if calls == 3 {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        assert!(flow.is_break());
-        assert_eq!(calls, 3);
+    fn the_first_octet_is_what_it_is_said_to_be() {
+        for length in [1, 2, 3, 40, 200] {
+            let quiet = std::vec![b'x'; length];
+            assert_eq!(dispatch(Find(&quiet, true, true), length), [0]);
+            let mut octets = quiet;
+            octets[length - 1] = 0;
+            let expected: Vec<_> = [0]
+                .into_iter()
+                .chain((length > 1).then_some(length - 1))
+                .collect();
+            assert_eq!(dispatch(Find(&octets, true, true), length), expected);
+        }
+        assert_eq!(Find(b"", true, false).run(Portable), []);
     }
 }

@@ -20,9 +20,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod borrowed;
 mod build;
+mod lines;
 mod read;
 
+pub use borrowed::CapabilitiesRef;
 pub use build::{EhloBuildError, EhloBuilder};
 pub use read::{Capabilities, CapabilitiesError, Keyword};
 

@@ -20,14 +20,16 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{MAX_TIMER, RdlvOffer, SizeOffer, name};
+use super::lines::{Form, Offers};
+use super::{CapabilitiesRef, RdlvOffer, SizeOffer};
 use crate::limits::Limits;
 use crate::reply::{Reply, ReplyCode};
-use crate::syntax::{is_wsp, parse_decimal};
+use crate::syntax::is_wsp;
 
 /// What a server offers. The default offers nothing: what is known before EHLO and after HELO.
 ///
-/// It shares the text of the reply it was read from and takes no memory of its own. Keywords are
+/// It shares the text of the reply it was read from and takes no memory of its own;
+/// [`CapabilitiesRef`] borrows it. Keywords are
 /// compared in any case; where one is given twice the first counts, except AUTH.
 ///
 /// ```
@@ -40,6 +42,7 @@ use crate::syntax::{is_wsp, parse_decimal};
 pub struct Capabilities {
     /// The lines of the reply with an LF between two, cut behind the last keyword that counts.
     text: Bytes,
+    offers: Offers,
 }
 
 /// A line of an EHLO reply after the first, as the server wrote it.
@@ -104,172 +107,131 @@ impl Capabilities {
             return Err(CapabilitiesError::NotOk);
         }
         let mut text = reply.raw_text().clone();
-        let end = memchr::memchr_iter(b'\n', &text).nth(limits.ehlo_keywords);
-        if let Some(end) = end {
-            text.truncate(end);
+        let (offers, end) = Offers::read(&text, Form::Texts, limits.ehlo_keywords);
+        text.truncate(end);
+        Ok(Self { text, offers })
+    }
+
+    fn borrowed(&self) -> CapabilitiesRef<'_> {
+        CapabilitiesRef {
+            lines: &self.text,
+            form: Form::Texts,
+            offers: self.offers,
         }
-        Ok(Self { text })
     }
 
     /// The first line: the server's name and what it says after it.
     #[must_use]
     pub fn greeting(&self) -> &[u8] {
-        self.lines().next().unwrap_or_default()
+        self.borrowed().greeting()
     }
 
     /// The server's name: the first word of the first line, not checked.
     #[must_use]
     pub fn server_name(&self) -> &[u8] {
-        Keyword::parse(self.greeting()).map_or(&[], |first| first.name)
+        self.borrowed().server_name()
     }
 
     /// All keywords as the server wrote them, known or not, in its order.
     pub fn keywords(&self) -> impl Iterator<Item = Keyword<'_>> {
-        self.lines().skip(1).filter_map(Keyword::parse)
+        self.borrowed().keywords()
     }
 
     /// The first keyword of this name, in any case.
     #[must_use]
     pub fn keyword(&self, name: &[u8]) -> Option<Keyword<'_>> {
-        self.keywords().find(|keyword| keyword.is(name))
+        self.borrowed().keyword(name)
     }
 
     /// CHECKPOINT (RFC 1845 §2). A parameter, which it should not have, is no reason to do without.
     #[must_use]
     pub fn checkpoint(&self) -> bool {
-        self.offers(name::CHECKPOINT)
+        self.borrowed().checkpoint()
     }
 
     /// RESUME (draft-fanf-smtp-rfc1845bis-01 §2).
     #[must_use]
     pub fn resume(&self) -> bool {
-        self.offers(name::RESUME)
+        self.borrowed().resume()
     }
 
     /// PIPELINING (RFC 2920).
     #[must_use]
     pub fn pipelining(&self) -> bool {
-        self.offers(name::PIPELINING)
+        self.borrowed().pipelining()
     }
 
     /// SIZE (RFC 1870).
     #[must_use]
     pub fn size(&self) -> Option<SizeOffer> {
-        let size = self.keyword(name::SIZE.as_bytes())?;
-        let number = size.each_parameter().next().and_then(parse_decimal);
-        Some(match number {
-            Some(0) => SizeOffer::NoFixedLimit,
-            Some(octets) => SizeOffer::Limit(octets),
-            None => SizeOffer::Unstated,
-        })
+        self.borrowed().size()
     }
 
     /// 8BITMIME (RFC 6152).
     #[must_use]
     pub fn eight_bit_mime(&self) -> bool {
-        self.offers(name::EIGHT_BIT_MIME)
+        self.borrowed().eight_bit_mime()
     }
 
     /// SMTPUTF8 (RFC 6531).
     #[must_use]
     pub fn smtputf8(&self) -> bool {
-        self.offers(name::SMTPUTF8)
+        self.borrowed().smtputf8()
     }
 
     /// DSN (RFC 3461).
     #[must_use]
     pub fn dsn(&self) -> bool {
-        self.offers(name::DSN)
+        self.borrowed().dsn()
     }
 
     /// ENHANCEDSTATUSCODES (RFC 2034).
     #[must_use]
     pub fn enhanced_status_codes(&self) -> bool {
-        self.offers(name::ENHANCED_STATUS_CODES)
+        self.borrowed().enhanced_status_codes()
     }
 
     /// CHUNKING (RFC 3030 §2).
     #[must_use]
     pub fn chunking(&self) -> bool {
-        self.offers(name::CHUNKING)
+        self.borrowed().chunking()
     }
 
     /// BINARYMIME (RFC 3030 §3).
     #[must_use]
     pub fn binary_mime(&self) -> bool {
-        self.offers(name::BINARY_MIME)
+        self.borrowed().binary_mime()
     }
 
     /// STARTTLS (RFC 3207).
     #[must_use]
     pub fn starttls(&self) -> bool {
-        self.offers(name::STARTTLS)
+        self.borrowed().starttls()
     }
 
     /// The SASL mechanisms of AUTH (RFC 4954 §3), of the old form `AUTH=LOGIN PLAIN` too. A server
     /// that writes both forms names mechanisms twice.
     pub fn auth(&self) -> impl Iterator<Item = &[u8]> {
-        self.keywords().flat_map(|keyword| {
-            let (name, rest) = keyword
-                .name
-                .split_at_checked(name::AUTH.len())
-                .unwrap_or_default();
-            let is_auth = name.eq_ignore_ascii_case(name::AUTH.as_bytes());
-            let first = match rest {
-                _ if !is_auth => None,
-                [] => Some(rest),
-                [b'=', first @ ..] => Some(first),
-                _ => None,
-            };
-            let parameters = first.map(|_| keyword.each_parameter());
-            first
-                .into_iter()
-                .filter(|mechanism| !mechanism.is_empty())
-                .chain(parameters.into_iter().flatten())
-        })
+        self.borrowed().auth()
     }
 
     /// BURL (RFC 4468 §3.3): its parameters as the server wrote them, perhaps none.
     #[must_use]
     pub fn burl(&self) -> Option<&[u8]> {
-        self.keyword(name::BURL.as_bytes())
-            .map(|burl| burl.parameters)
+        self.borrowed().burl()
     }
 
     /// RDLV (draft-burger-smtp-rdlv-01 §3.1). A `mintimer` that is malformed, out of range or
     /// given twice leaves no `maxtimer` that is safe to ask for, so it counts as no offer.
     #[must_use]
     pub fn rdlv(&self) -> Option<RdlvOffer> {
-        const MINTIMER: &[u8] = b"mintimer=";
-
-        let mut mintimer = None;
-        for parameter in self.keyword(name::RDLV.as_bytes())?.each_parameter() {
-            let parts = parameter.split_at_checked(MINTIMER.len());
-            let (name, value) = parts.unwrap_or((parameter, &[]));
-            if !name.eq_ignore_ascii_case(MINTIMER) {
-                continue;
-            }
-            let seconds = u32::try_from(parse_decimal(value)?).ok()?;
-            if mintimer.is_some() || !(1..=MAX_TIMER).contains(&seconds) {
-                return None;
-            }
-            mintimer = Some(seconds);
-        }
-        Some(RdlvOffer { mintimer })
+        self.borrowed().rdlv()
     }
 
     /// DETA (draft-burger-smtp-deta-00 §2.1).
     #[must_use]
     pub fn deta(&self) -> bool {
-        self.offers(name::DETA)
-    }
-
-    fn offers(&self, name: &str) -> bool {
-        self.keyword(name.as_bytes()).is_some()
-    }
-
-    fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.text.split(|octet| *octet == b'\n')
+        self.borrowed().deta()
     }
 }
 

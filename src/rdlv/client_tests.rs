@@ -173,7 +173,9 @@ fn data_refused_leaves_rdlv_in_force() {
     client.requested();
     let _accepted = client.handle_reply(at(0), &code(250));
     client.submitted(EndingVerb::Data);
+    assert_eq!(client.sending(), Sending::Wait);
     assert_eq!(client.handle_reply(at(0), &code(451)), ReplyOutcome::Pass);
+    assert_eq!(client.sending(), Sending::AsEver);
     client.submitted(EndingVerb::Data);
     assert_eq!(client.handle_reply(at(0), &code(354)), ReplyOutcome::Pass);
     client.end_written(at(0));
@@ -314,6 +316,49 @@ fn deta_refused_leaves_the_120_open() {
             ReplyOutcome::Interim
         );
         assert_eq!(client.can_detach(), again, "{refusal}");
+    }
+}
+
+#[test]
+fn a_choice_is_due_before_maxtimer_and_only_at_a_120() {
+    let mut client = interim(all(), ClientSettings::new(30));
+    assert_eq!(client.choose_until(), Some(at(30)));
+    let _line = client.choose(at(1), Choice::CarryOn).unwrap();
+    assert_eq!(client.choose_until(), None);
+}
+
+#[test]
+fn no_reply_to_rset_is_as_a_refusal() {
+    let mut client = interim(all(), ClientSettings::new(30));
+    let _line = client.choose(at(1), Choice::Abort).unwrap();
+    let over = Outcome::Unknown(UnknownBecause::ResetRefused);
+    let due = client.poll_timeout().unwrap();
+    assert_eq!(client.handle_timeout(due), ClientTimeout::Over(over));
+    let mut client = interim(all(), ClientSettings::new(30));
+    let _line = client.choose(at(1), Choice::Abort).unwrap();
+    assert_eq!(client.lost(), Lost::Over(over));
+}
+
+#[test]
+fn a_refusal_before_the_end_of_the_data_is_final_and_an_acceptance_an_error() {
+    for (verb, content) in [(EndingVerb::BdatLast, false), (EndingVerb::Data, true)] {
+        for (reply, outcome) in [
+            (452, ReplyOutcome::Over(Outcome::Refused)),
+            (552, ReplyOutcome::Over(Outcome::Refused)),
+            (421, ReplyOutcome::Over(Outcome::ServerClosed)),
+            (250, ReplyOutcome::Unexpected),
+            (354, ReplyOutcome::Unexpected),
+        ] {
+            let mut client = Client::new(ClientSettings::new(60), &all()).unwrap();
+            client.requested();
+            let _accepted = client.handle_reply(at(0), &code(250));
+            client.submitted(verb);
+            if content {
+                assert_eq!(client.handle_reply(at(0), &code(354)), ReplyOutcome::Pass);
+            }
+            let found = client.handle_reply(at(0), &code(reply));
+            assert_eq!(found, outcome, "{verb:?} {reply}");
+        }
     }
 }
 

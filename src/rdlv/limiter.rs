@@ -267,6 +267,8 @@ mod tests {
         });
         assert_eq!(limiter.detach(b"long", b"1"), Grant::TooLong);
         assert_eq!(limiter.detach(b"a", b"123"), Grant::TooLong);
+        assert_eq!(limiter.detach(b"abc", b"12"), Grant::Granted);
+        assert_eq!(limiter.finish(b"12"), Finish::Finished);
         assert!(limiter.detach(b"a", b"1").is_granted());
         assert!(limiter.detach(b"b", b"2").is_granted());
         assert_eq!(limiter.detach(b"c", b"3"), Grant::TotalOverLimit);

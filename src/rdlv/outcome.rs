@@ -248,3 +248,26 @@ pub(super) const fn settle(reset: Reset, decision: Decision) -> Settled {
     };
     Settled { reset, ending }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_answer_a_120_are_told_from_others() {
+        for (line, verb) in [
+            (&b"CONT"[..], Verb::Cont),
+            (b"DETA", Verb::Deta),
+            (b"RSET", Verb::Rset),
+            (b"EHLO c.example", Verb::Hello),
+            (b"HELO c.example", Verb::Hello),
+            (b"LHLO c.example", Verb::Hello),
+            (b"QUIT", Verb::Quit),
+            (b"NOOP", Verb::Other),
+            (b"RDLV maxtimer=30", Verb::Other),
+        ] {
+            let command = Command::parse(line).unwrap();
+            assert_eq!(Verb::from(&command), verb, "{line:?}");
+        }
+    }
+}

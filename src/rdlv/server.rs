@@ -538,6 +538,21 @@ mod tests {
     }
 
     #[test]
+    fn a_result_before_the_120_is_transmitted_is_held_too() {
+        let mut server = requested(settings(1), 60);
+        assert!(!server.is_open());
+        server.end_of_data(at(0));
+        assert!(!server.is_open());
+        let now = server.poll_timeout().unwrap();
+        assert_eq!(server.due(now, Following::Nothing), Due::Send);
+        assert!(server.is_open(), "from here on");
+        assert_eq!(server.decided(Decision::Stands), DecidedOutcome::Hold);
+        server.transmitted(now);
+        assert_eq!(server.command(now, Verb::Cont), CommandOutcome::GiveHeld);
+        assert!(!server.is_open());
+    }
+
+    #[test]
     fn a_result_is_held_until_cont() {
         let (mut server, now) = open(settings(1), 30);
         assert_eq!(server.decided(Decision::Stands), DecidedOutcome::Hold);

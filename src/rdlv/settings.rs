@@ -161,3 +161,54 @@ impl ServerSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mintimer_is_1_to_2_31_less_1() {
+        for (mintimer, known) in [
+            (0, false),
+            (1, true),
+            (2, true),
+            (2_147_483_647, true),
+            (2_147_483_648, false),
+            (u32::MAX, false),
+        ] {
+            let settings = ServerSettings::new(mintimer);
+            let expected = known.then_some(mintimer).ok_or(SettingsError::MinTimer);
+            assert_eq!(settings.map(|settings| settings.mintimer()), expected);
+        }
+    }
+
+    #[test]
+    fn each_verb_is_chosen_for_itself() {
+        use Submission::{BdatLast, BurlLast, Data};
+        let settings = ServerSettings::new(1).unwrap();
+        for (verbs, data, bdat, burl) in [
+            (&[][..], false, false, false),
+            (&[Data], true, false, false),
+            (&[BdatLast], false, true, false),
+            (&[BurlLast, Data], true, false, true),
+        ] {
+            let settings = settings.verbs(verbs);
+            let can = [Data, BdatLast, BurlLast].map(|verb| settings.can(verb));
+            assert_eq!(can, [data, bdat, burl], "{verbs:?}");
+        }
+        assert!(
+            [Data, BdatLast, BurlLast]
+                .iter()
+                .all(|verb| settings.can(*verb))
+        );
+    }
+
+    #[test]
+    fn rdlv_is_accepted_with_250_or_as_the_examples_have_it() {
+        let settings = ServerSettings::new(1).unwrap();
+        assert_eq!(settings.accepted().code().get(), 250);
+        let settings = settings.accept_with_200(true);
+        assert_eq!(settings.accepted().code().get(), 200);
+        assert!(!settings.offers_deta() && settings.deta(true).offers_deta());
+    }
+}

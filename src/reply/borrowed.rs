@@ -18,9 +18,12 @@
 
 use alloc::vec::Vec;
 
+use memchr::memchr;
+
 use super::read::{Position, parse_line};
 use super::{Reply, ReplyCode, ReplyError, Severity};
-use crate::line::{check_line, end_of_line};
+use crate::class::run_from;
+use crate::line::split_line;
 
 /// A complete reply that stands in a slice.
 ///
@@ -68,23 +71,31 @@ impl<'a> ReplyRef<'a> {
     }
 
     fn find(input: &'a [u8]) -> Result<Option<Self>, ReplyError> {
-        let mut first = None;
-        let mut rest = input;
-        while let Some((line, tail)) = split_line(rest) {
-            check_line(line)?;
+        let Some(line) = split_line(input) else {
+            return Ok(None);
+        };
+        let (line, mut rest) = line?;
+        let first = parse_line(line)?;
+        let mut position = first.position;
+        while let Position::MoreFollow = position {
+            if let Some(tail) = behind_same(rest, line) {
+                rest = tail;
+                continue;
+            }
+            let Some(line) = split_line(rest) else {
+                return Ok(None);
+            };
+            let (line, tail) = line?;
             let parsed = parse_line(line)?;
-            let code = *first.get_or_insert(parsed.code);
-            if code != parsed.code {
+            if parsed.code != first.code {
                 return Err(ReplyError::CodeChanged);
             }
-            if let Position::Last = parsed.position {
-                let len = input.len().saturating_sub(tail.len());
-                let wire = input.get(..len).unwrap_or_default();
-                return Ok(Some(Self { code, wire }));
-            }
-            rest = tail;
+            (position, rest) = (parsed.position, tail);
         }
-        Ok(None)
+        let len = input.len().saturating_sub(rest.len());
+        let wire = input.get(..len).unwrap_or_default();
+        let code = first.code;
+        Ok(Some(Self { code, wire }))
     }
 
     /// The reply code.
@@ -103,10 +114,16 @@ impl<'a> ReplyRef<'a> {
     pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.wire;
         core::iter::from_fn(move || {
-            let (line, tail) = split_line(rest)?;
+            // All lines are sound, so that each LF ends one.
+            let (line, tail) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
             rest = tail;
-            Some(line.get(4..).unwrap_or_default())
+            Some(line.get(4..line.len() - 2).unwrap_or_default())
         })
+    }
+
+    /// The lines as they came.
+    pub(crate) const fn wire(&self) -> &'a [u8] {
+        self.wire
     }
 
     /// The text of the first line. The offset of a 355 stands here.
@@ -129,10 +146,15 @@ impl<'a> ReplyRef<'a> {
     }
 }
 
-/// The first line without its CRLF, and what follows it.
-fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (line, rest) = input.split_at_checked(end_of_line(input, false)?)?;
-    Some((line.get(..line.len().checked_sub(2)?)?, rest))
+/// What follows the first line of `input`, if it begins like `first`, code and "-", and its text is as
+/// nearly every text: no controls. All others are for [`split_line`].
+#[inline(always)]
+fn behind_same<'a>(input: &'a [u8], first: &[u8]) -> Option<&'a [u8]> {
+    let (begin, text) = input.split_first_chunk::<4>()?;
+    if first.first_chunk() != Some(begin) {
+        return None;
+    }
+    text.get(run_from(b' ', text)..)?.strip_prefix(b"\r\n")
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ impl ServerSession {
             return false;
         }
         self.since = self.now;
+        self.codeless = is_hello(&line, self.config.protocol);
         match command {
             Err(_) if line == TOO_LONG => {
                 self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
@@ -273,6 +274,7 @@ impl ServerSession {
             config.helo_reply()
         };
         self.output.buffer().extend_from_slice(reply);
+        self.codeless = false;
     }
 
     /// RSET, EHLO and HELO: a transaction under way is given up.
@@ -715,6 +717,21 @@ const TOO_LONG: &[u8] = b"\0too long";
 const FORBIDDEN_OCTET: &[u8] = b"\0";
 // A BDAT whose chunk-size cannot be read.
 const REFUSED_CHUNK: &[u8] = b"BDAT";
+
+/// Whether a line is the hello of its protocol, well-formed or not.
+fn is_hello(line: &[u8], protocol: Protocol) -> bool {
+    let Some((verb, rest)) = line.split_first_chunk::<4>() else {
+        return false;
+    };
+    let hello: &[&[u8; 4]] = match protocol {
+        Protocol::Smtp => &[b"EHLO", b"HELO"],
+        Protocol::Lmtp => &[b"LHLO"],
+    };
+    let ends = rest
+        .first()
+        .is_none_or(|octet| matches!(octet, b' ' | b'\t'));
+    ends && hello.iter().any(|hello| verb.eq_ignore_ascii_case(*hello))
+}
 
 pub(super) const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {
     let (class, subject, detail) = enhanced;

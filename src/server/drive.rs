@@ -118,8 +118,11 @@ impl ServerSession {
         }
     }
 
+    /// With its enhanced code, also before a hello and after HELO: RFC 2034 §4 spares the greeting
+    /// and the replies to EHLO and HELO, and no others.
     pub(super) fn write(&mut self, reply: &Reply) {
-        let enhanced = self.extended && self.config.offers.enhanced_status_codes;
+        let enhanced = self.config.offers.enhanced_status_codes && !self.codeless;
+        self.codeless = false;
         reply.encode(enhanced, self.output.buffer());
     }
 
@@ -127,6 +130,7 @@ impl ServerSession {
         self.go(Step::Connected);
         let greeting = &self.config.greeting;
         self.output.buffer().extend_from_slice(greeting);
+        self.codeless = false;
     }
 
     /// The peer broke a rule: answer, tell, count.

@@ -289,6 +289,8 @@ pub struct ServerSession {
     hello: Box<[u8]>,
     /// EHLO or LHLO, so that extensions are in force.
     extended: bool,
+    /// The next reply stands for the greeting or answers a hello: it has no enhanced code.
+    codeless: bool,
     errors: u32,
     /// A MAIL was refused: so many RCPTs and data commands of its group are no errors.
     excused: u32,
@@ -321,6 +323,7 @@ impl ServerSession {
             asked: None,
             hello: Box::default(),
             extended: false,
+            codeless: true,
             errors: 0,
             excused: 0,
             idle_commands: 0,

@@ -261,3 +261,161 @@ impl Phase {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Phase as P;
+    use super::Step as S;
+    use super::*;
+
+    /// Where these steps lead from the start.
+    fn after(steps: &[&[Step]]) -> Option<Phase> {
+        let mut steps = steps.iter().copied().flatten();
+        steps.try_fold(P::Connecting, |phase, step| phase.after(*step))
+    }
+
+    const GREETED: &[Step] = &[S::Connected];
+    const READY: &[Step] = &[S::Connected, S::Hello, S::HelloAccepted];
+    const MAIL: &[Step] = &[S::Mail, S::MailAccepted, S::Rcpt];
+    /// A chunk that is not the last.
+    const CHUNK: &[Step] = &[S::ChunkAsk, S::Chunk, S::ChunkDone];
+    const SPOILED: &[Step] = &[S::ChunkAsk, S::ChunkRefused];
+
+    #[test]
+    fn messages_come_in_every_way() {
+        for (steps, phase) in [
+            (&[S::DataAsk, S::Data][..], P::Content),
+            (&[S::Data], P::Content),
+            (&[S::DataAsk, S::DataRefused], P::Envelope),
+            (&[S::Data, S::Decide], P::Deciding),
+            (&[S::Data, S::Await], P::Awaiting),
+            (&[S::Data, S::Await, S::Decide], P::Deciding),
+            (&[S::ChunkAsk, S::Chunk], P::Content),
+            (&[S::Chunk, S::ChunkDone], P::BetweenChunks),
+            (&[S::Chunk, S::ChunkDone, S::Chunk], P::Content),
+            (&[S::Chunk, S::ChunkDone, S::ChunkAsk], P::DataAsked),
+            (&[S::Chunk, S::ChunkDone, S::BurlAsk], P::BurlAsked),
+            (&[S::BurlAsk], P::BurlAsked),
+            (&[S::ChunkAsk, S::BurlAsk], P::BurlAsked),
+            (&[S::BurlAsk, S::ChunkDone], P::BetweenChunks),
+            (&[S::BurlAsk, S::Decide], P::Deciding),
+            (&[S::BurlAsk, S::Await], P::Awaiting),
+        ] {
+            assert_eq!(after(&[READY, MAIL, steps]), Some(phase), "{steps:?}");
+        }
+        assert_eq!(after(&[READY, &[S::Mail]]), Some(P::MailAsked));
+        let refused = after(&[READY, &[S::Mail, S::MailRefused]]);
+        assert_eq!(refused, Some(P::Ready));
+        assert_eq!(after(&[READY, MAIL, &[S::Rcpt]]), Some(P::Envelope));
+    }
+
+    #[test]
+    fn a_refused_chunk_spoils_the_transaction_until_it_is_over() {
+        for steps in [
+            &[][..],
+            &[S::ChunkAsk],
+            &[S::BurlAsk],
+            &[S::Chunk],
+            CHUNK,
+            SPOILED,
+        ] {
+            let spoiled = after(&[READY, MAIL, steps, &[S::ChunkRefused]]);
+            assert_eq!(spoiled, Some(P::Spoiled), "{steps:?}");
+        }
+        for step in [S::Mail, S::Rcpt, S::DataAsk, S::Data, S::ChunkAsk, S::Chunk] {
+            assert_eq!(after(&[READY, MAIL, SPOILED, &[step]]), None, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_over_from_wherever_it_is() {
+        for steps in [
+            &[][..],
+            &[S::DataAsk],
+            &[S::BurlAsk],
+            &[S::Data],
+            CHUNK,
+            SPOILED,
+            &[S::Data, S::Decide],
+            &[S::Data, S::Await],
+        ] {
+            let within = after(&[READY, MAIL, steps]).unwrap();
+            assert!(within.in_transaction(), "{within:?}");
+            let over = within.after(S::TransactionOver);
+            assert_eq!(over, Some(P::Ready), "{within:?}");
+        }
+        for steps in [GREETED, READY, &[S::Connected, S::Hello]] {
+            let outside = after(&[steps]).unwrap();
+            assert!(!outside.in_transaction(), "{outside:?}");
+            assert_eq!(outside.after(S::TransactionOver), None, "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn commands_are_read_between_answers_and_a_refused_hello_changes_nothing() {
+        for (steps, reset) in [
+            (&[GREETED][..], P::Greeted),
+            (&[READY], P::Ready),
+            (&[READY, MAIL], P::Ready),
+            (&[READY, MAIL, CHUNK], P::Ready),
+            (&[READY, MAIL, SPOILED], P::Ready),
+        ] {
+            let phase = after(steps).unwrap();
+            assert!(phase.reads_commands(), "{phase:?}");
+            assert_eq!(phase.after(S::Aside), Some(phase));
+            assert_eq!(phase.after(S::Reset), Some(reset), "{phase:?}");
+            let asked = phase.after(S::Hello).unwrap();
+            assert!(!asked.reads_commands(), "{phase:?}");
+            assert_eq!(asked.in_transaction(), phase.in_transaction());
+            assert_eq!(asked.but_for_hello(), phase);
+            assert_eq!(asked.after(S::HelloRefused), Some(phase));
+            assert_eq!(asked.after(S::HelloAccepted), Some(P::Ready));
+            assert_eq!(asked.after(S::Aside), None);
+        }
+        for steps in [&[S::Mail][..], &[S::Auth], &[S::StartTls]] {
+            let asked = after(&[READY, steps]).unwrap();
+            assert!(!asked.reads_commands());
+            for step in [S::Hello, S::Aside, S::Reset, S::Mail] {
+                assert_eq!(asked.after(step), None, "{asked:?} {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sasl_and_tls_begin_between_transactions() {
+        for (steps, phase) in [
+            (&[S::Auth][..], P::SaslAsked),
+            (&[S::Auth, S::Challenge], P::Sasl),
+            (&[S::Auth, S::Challenge, S::Response], P::SaslAsked),
+            (&[S::Auth, S::AuthOver], P::Ready),
+            (&[S::Auth, S::Challenge, S::AuthOver], P::Ready),
+            (&[S::StartTls], P::TlsAsked),
+            (&[S::StartTls, S::TlsRefused], P::Ready),
+            (&[S::StartTls, S::TlsAccepted], P::TlsReply),
+        ] {
+            assert_eq!(after(&[READY, steps]), Some(phase), "{steps:?}");
+            assert_eq!(after(&[GREETED, steps]), None, "{steps:?}");
+            assert_eq!(after(&[READY, MAIL, steps]), None, "{steps:?}");
+        }
+        let handshake = [S::StartTls, S::TlsAccepted, S::TlsTransmitted];
+        assert_eq!(after(&[READY, &handshake]), Some(P::TlsHandshake));
+        // As new: EHLO comes again (RFC 3207 §4.2).
+        let done = after(&[READY, &handshake, &[S::TlsDone]]);
+        assert_eq!(done, Some(P::Greeted));
+    }
+
+    #[test]
+    fn what_closes_stays_closed() {
+        for steps in [&[][..], &[GREETED], &[READY, MAIL], &[READY, MAIL, SPOILED]] {
+            let phase = after(steps).unwrap();
+            assert_eq!(phase.after(S::Close), Some(P::Closing));
+            assert_eq!(phase.after(S::Closed), Some(P::Closed));
+        }
+        for step in [S::Close, S::Hello, S::Aside, S::TransactionOver] {
+            assert_eq!(P::Closing.after(step), None, "{step:?}");
+            assert_eq!(P::Closed.after(step), None, "{step:?}");
+        }
+        assert_eq!(P::Closing.after(S::Closed), Some(P::Closed));
+        assert_eq!(P::Closed.after(S::Closed), None);
+    }
+}

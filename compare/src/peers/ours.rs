@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use smtp_checkpoint::checkpoint::Claim;
 use smtp_checkpoint::dot::{DotDecoder, DotEncoder};
-use smtp_checkpoint::ehlo::{Capabilities, Keyword, SizeOffer};
+use smtp_checkpoint::ehlo::{Capabilities, CapabilitiesRef, SizeOffer};
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::{ParsedReply, ReplyReader, ReplyRef, standard as reply};
@@ -157,42 +157,39 @@ pub fn ehlo(wire: &Bytes) -> Option<Offered> {
             offered.smtputf8(),
             offered.enhanced_status_codes(),
         ],
-        size: match offered.size() {
-            Some(SizeOffer::Limit(octets)) => Some(octets),
-            _ => None,
-        },
+        size: limit(offered.size()),
         mechanisms: offered.auth().count(),
     })
 }
 
-/// The same without an allocation, in one pass over the lines.
+/// The same without an allocation.
 #[must_use]
 pub fn ehlo_borrowed(wire: &[u8]) -> Option<Offered> {
-    const FLAGS: [&[u8]; 8] = [
-        b"CHECKPOINT",
-        b"PIPELINING",
-        b"8BITMIME",
-        b"STARTTLS",
-        b"CHUNKING",
-        b"DSN",
-        b"SMTPUTF8",
-        b"ENHANCEDSTATUSCODES",
-    ];
     let ParsedReply::Complete { reply, .. } = ReplyRef::parse(wire) else {
         return None;
     };
-    let mut offered = Offered::default();
-    for keyword in reply.lines().skip(1).filter_map(Keyword::parse) {
-        if let Some(flag) = FLAGS.iter().position(|name| keyword.is(name)) {
-            offered.flags[flag] = true;
-        } else if keyword.is(b"SIZE") {
-            let limit = OctetOffset::from_digits(keyword.parameters);
-            offered.size = limit.map(OctetOffset::get);
-        } else if keyword.is(b"AUTH") {
-            offered.mechanisms = keyword.each_parameter().count();
-        }
+    let offered = CapabilitiesRef::from_reply(&reply, &Limits::default()).ok()?;
+    Some(Offered {
+        flags: [
+            offered.checkpoint(),
+            offered.pipelining(),
+            offered.eight_bit_mime(),
+            offered.starttls(),
+            offered.chunking(),
+            offered.dsn(),
+            offered.smtputf8(),
+            offered.enhanced_status_codes(),
+        ],
+        size: limit(offered.size()),
+        mechanisms: offered.auth().count(),
+    })
+}
+
+fn limit(size: Option<SizeOffer>) -> Option<u64> {
+    match size {
+        Some(SizeOffer::Limit(octets)) => Some(octets),
+        _ => None,
     }
-    Some(offered)
 }
 
 /// The offset of a 355 reply.

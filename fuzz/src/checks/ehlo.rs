@@ -1,9 +1,9 @@
 //! EHLO: any reply can be asked for capabilities, and what is built reads back.
 
 use bytes::{Bytes, BytesMut};
-use smtp_checkpoint::ehlo::{Capabilities, EhloBuilder, SizeOffer};
+use smtp_checkpoint::ehlo::{Capabilities, CapabilitiesRef, EhloBuilder, SizeOffer};
 use smtp_checkpoint::limits::Limits;
-use smtp_checkpoint::reply::{Reply, ReplyReader};
+use smtp_checkpoint::reply::{ParsedReply, Reply, ReplyReader, ReplyRef};
 
 use super::input;
 
@@ -21,9 +21,26 @@ pub fn check(data: &[u8]) {
     if let Some(Ok(reply)) = ReplyReader::new().read(&mut input, &limits) {
         if let Ok(capabilities) = Capabilities::from_reply(&reply, &limits) {
             ask(&capabilities, keywords);
+            same(&capabilities, wire, &limits);
         }
     }
     build(wire, &mut choices);
+}
+
+/// What is borrowed says the same.
+fn same(capabilities: &Capabilities, wire: &[u8], limits: &Limits) {
+    let ParsedReply::Complete { reply, .. } = ReplyRef::parse(wire) else {
+        panic!("a reply that the reader has read");
+    };
+    let borrowed = CapabilitiesRef::from_reply(&reply, limits).expect("250");
+    assert_eq!(borrowed.greeting(), capabilities.greeting());
+    assert!(borrowed.keywords().eq(capabilities.keywords()));
+    assert!(borrowed.auth().eq(capabilities.auth()));
+    assert_eq!(borrowed.size(), capabilities.size());
+    assert_eq!(borrowed.rdlv(), capabilities.rdlv());
+    assert_eq!(borrowed.burl(), capabilities.burl());
+    assert_eq!(borrowed.checkpoint(), capabilities.checkpoint());
+    assert_eq!(borrowed.eight_bit_mime(), capabilities.eight_bit_mime());
 }
 
 fn ask(capabilities: &Capabilities, keywords: usize) {

@@ -1,0 +1,159 @@
+//! The kernel for x86-64 machines with AVX2, chosen when the program runs.
+//!
+//! Layer 2, private, feature `simd`. The dependency asks the processor and the operating system,
+//! and hands out the instructions only with the proof that they are there.
+//!
+//! ```
+//! // The same octets, whatever the machine.
+//! let (mut wire, mut octets) = (&b"x\r\n".repeat(100)[..], 0);
+//! smtp_checkpoint::dot::DotDecoder::new().decode_with(&mut wire, |content| octets += content.len());
+//! assert_eq!(octets, 300);
+//! ```
+
+use core::arch::x86_64::__m256i;
+use core::ops::ControlFlow;
+
+use pulp::x86::V3;
+use pulp::{NullaryFnOnce, cast};
+
+use super::scan::{BLOCK, Job, Kernel, LAST, Window, window};
+use super::{CR, LF};
+
+/// Octets in a vector register.
+const LANES: usize = 32;
+
+/// AVX2.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wide(V3);
+
+impl Wide {
+    #[inline(always)]
+    pub(super) fn detect() -> Option<Self> {
+        V3::try_new().map(Self)
+    }
+
+    /// Compiles `job` for this kernel and runs it.
+    #[inline(always)]
+    pub(super) fn run<J: Job>(self, job: J) -> J::Output {
+        self.0.vectorize(With { kernel: self, job })
+    }
+}
+
+struct With<J> {
+    kernel: Wide,
+    job: J,
+}
+
+impl<J: Job> NullaryFnOnce for With<J> {
+    type Output = J::Output;
+
+    #[inline(always)]
+    fn call(self) -> J::Output {
+        self.job.run(self.kernel)
+    }
+}
+
+impl Wide {
+    #[inline(always)]
+    fn splat(self, octet: u8) -> __m256i {
+        cast([octet; LANES])
+    }
+
+    /// The octets from `at` on.
+    #[inline(always)]
+    fn load(self, window: &Window, at: usize) -> __m256i {
+        let octets: Option<&[u8; LANES]> = window.get(at..).and_then(<[u8]>::first_chunk);
+        cast(octets.copied().unwrap_or_default())
+    }
+
+    /// Ones where the octet at `at + 1` and its neighbours are an event, NUL apart; and the octets.
+    #[inline(always)]
+    fn events_at<const DOTS: bool>(self, window: &Window, at: usize) -> (__m256i, __m256i) {
+        let avx2 = self.0.avx2;
+        let octets = self.load(window, at + 1);
+        let cr = avx2._mm256_cmpeq_epi8(self.load(window, at), self.splat(CR));
+        let lf = avx2._mm256_cmpeq_epi8(octets, self.splat(LF));
+        let bare = avx2._mm256_xor_si256(cr, lf);
+        if !DOTS {
+            return (bare, octets);
+        }
+        let dot = avx2._mm256_cmpeq_epi8(self.load(window, at + 2), self.splat(b'.'));
+        let found = avx2._mm256_or_si256(bare, avx2._mm256_and_si256(lf, dot));
+        (found, octets)
+    }
+
+    #[inline(always)]
+    fn holds_event<const DOTS: bool>(self, window: &Window) -> bool {
+        let avx2 = self.0.avx2;
+        let (mut found, mut least) = self.events_at::<DOTS>(window, 0);
+        for at in (LANES..BLOCK).step_by(LANES) {
+            let (more, octets) = self.events_at::<DOTS>(window, at);
+            found = avx2._mm256_or_si256(found, more);
+            least = avx2._mm256_min_epu8(least, octets);
+        }
+        let nul = avx2._mm256_cmpeq_epi8(least, self.splat(0));
+        avx2._mm256_movemask_epi8(avx2._mm256_or_si256(found, nul)) != 0
+    }
+
+    /// One bit for each octet from `at + 1` on.
+    #[inline(always)]
+    fn bits<const DOTS: bool>(self, window: &Window, at: usize) -> u64 {
+        let avx2 = self.0.avx2;
+        let (found, octets) = self.events_at::<DOTS>(window, at);
+        let nul = avx2._mm256_cmpeq_epi8(octets, self.splat(0));
+        let bits = avx2._mm256_movemask_epi8(avx2._mm256_or_si256(found, nul));
+        u64::from(bits as u32)
+    }
+}
+
+impl Kernel for Wide {
+    #[inline(always)]
+    fn skip<const DOTS: bool>(self, octets: &[u8], mut at: usize) -> usize {
+        while let Some(near) = window(octets, at) {
+            if self.holds_event::<DOTS>(near) {
+                break;
+            }
+            at += BLOCK;
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn visit<const DOTS: bool>(
+        self,
+        window: &Window,
+        mut event: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        // Written out: a closure would be compiled for the least machine.
+        let first = self.bits::<DOTS>(window, 0);
+        let second = self.bits::<DOTS>(window, LANES);
+        let third = self.bits::<DOTS>(window, 2 * LANES);
+        let last = self.bits::<DOTS>(window, 3 * LANES);
+        let (mut bits, mut later) = (first | second << LANES, third | last << LANES);
+        let (any, mut base) = (bits | later != 0, 0);
+        loop {
+            while bits != 0 {
+                event(base + bits.trailing_zeros() as usize)?;
+                bits &= bits - 1;
+            }
+            if later == 0 {
+                return ControlFlow::Continue(any);
+            }
+            (bits, later, base) = (later, 0, BLOCK / 2);
+        }
+    }
+
+    #[inline(always)]
+    fn last_lf(self, octets: &[u8; LAST]) -> Option<usize> {
+        let avx2 = self.0.avx2;
+        let (low, high): (&[u8; LANES], &[u8; LANES]) =
+            (octets.first_chunk()?, octets.last_chunk()?);
+        let low = avx2._mm256_cmpeq_epi8(cast(*low), self.splat(LF));
+        let high = avx2._mm256_cmpeq_epi8(cast(*high), self.splat(LF));
+        let low = avx2._mm256_movemask_epi8(low) as u32;
+        let high = avx2._mm256_movemask_epi8(high) as u32;
+        (u64::from(high) << LANES | u64::from(low))
+            .checked_ilog2()
+            .map(|at| at as usize)
+    }
+}
