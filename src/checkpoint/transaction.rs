@@ -51,6 +51,10 @@
 //! * A claim that finds a decision running, or made, raises the generation in that entry. It is the
 //!   one that detaching, aborting and awaiting name, and a session that another host has fenced so
 //!   is told `Outdated`.
+//! * A failure that is told at the end of the data although no decision has made it (content that
+//!   cannot be stored, a last chunk that is refused) raises the decision number first: the client
+//!   takes it for the outcome, and octets on their way may yet make the message whole on another
+//!   host. Where the number cannot be raised, the session is superseded, which closes it with 421.
 //! * A detached message never becomes partial again: the host that owns it decides anew after a
 //!   crash, and the others find it processing until then.
 

@@ -626,7 +626,9 @@ impl ServerSession {
 
     /// The content taken so far cannot be stored (a failed write or fsync, a full disk): the rest
     /// is drained and answered with `reply`, 4yz or 5yz. What was stored before stays; drop the
-    /// octets since the last good sync.
+    /// octets since the last good sync. The client takes the reply for the outcome: where several
+    /// hosts share the keys, none of them may deliver the message from then on
+    /// ([the rule](crate::checkpoint::Transaction)).
     ///
     /// # Errors
     ///

@@ -56,6 +56,8 @@ pub enum Mutant {
     NumberUnchecked,
     /// A claim that finds a decision is known to its own host only.
     ClaimNotShared,
+    /// A failure that no decision has made is told, and the other hosts do not know.
+    FailureNotShared,
     /// RSET in answer to a 120 is acknowledged, and the decision goes on.
     AbortGoesOn,
     /// 221 before the sync: a crash forgets that the message is the server's.
@@ -79,7 +81,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CommitNotSynced,
         Self::RecordDroppedBeforeCommit,
         Self::CompletionForgotten,
@@ -101,6 +103,7 @@ impl Mutant {
         Self::DataBeforeMark,
         Self::NumberUnchecked,
         Self::ClaimNotShared,
+        Self::FailureNotShared,
         Self::AbortGoesOn,
         Self::OwnershipNotDurable,
         Self::DetachedExpires,

@@ -133,6 +133,21 @@ pub trait Store {
         let _ = (key, generation);
     }
 
+    /// A session of this claim is about to tell a failure that no decision has made: of content, or
+    /// a decision, that cannot be stored. The client takes it for the outcome; so nothing may come
+    /// of what a session of another host holds of the message, which no claim in the memory of
+    /// this one fences. Raises the decision number under the key, by compare-and-set under the one
+    /// that the claim read. Nothing to do, which is the default, where there is one host.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Outdated`] where the key has moved on. After any error the session is closed
+    /// with 421 instead, and the client asks again.
+    fn give_up(&mut self, key: &TransactionKey, generation: Generation) -> Result<(), StoreError> {
+        let _ = (key, generation);
+        Ok(())
+    }
+
     /// RSET in answer to a 120: stops the decision under the key and discards what is held of its
     /// message, detached or not, in one step. Where it is committed, [`ResetAnswer::TooLate`]
     /// (what the default answers); under another claim [`ResetAnswer::Outdated`].

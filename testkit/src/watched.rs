@@ -263,6 +263,18 @@ impl<S: Store> Watched<S> {
         self.store.detaches()
     }
 
+    pub(crate) fn give_up(&mut self, key: &TransactionKey, generation: Generation) -> Call {
+        self.call(
+            "give up",
+            true,
+            |store| store.give_up(key, generation),
+            |audit, _, given_up| {
+                audit.give_up(key, given_up);
+                Ok(())
+            },
+        )
+    }
+
     pub(crate) fn abort(
         &mut self,
         key: &TransactionKey,

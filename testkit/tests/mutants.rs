@@ -35,6 +35,7 @@ fn caught_by(mutant: Mutant) -> (Run, Rule) {
         Mutant::DataBeforeMark => (Suite::fencing, Rule::AtMostOnce),
         Mutant::NumberUnchecked => (Suite::two_hosts, Rule::OneCommit),
         Mutant::ClaimNotShared => (Suite::detached, Rule::OneOwner),
+        Mutant::FailureNotShared => (Suite::two_hosts, Rule::OneCommit),
         Mutant::AbortGoesOn => (Suite::detached, Rule::OneCommit),
         Mutant::OwnershipNotDurable => (Suite::detached, Rule::DetachedIsOwned),
         Mutant::DetachedExpires => (Suite::detached, Rule::DetachedIsOwned),

@@ -35,7 +35,7 @@ struct Known {
     committed: Option<Committed>,
     /// A commit of which nobody knows whether it was done.
     unclear: Option<Completion>,
-    /// Counts commits, on any host.
+    /// Counts commits, and what was given up, on any host.
     commits: u64,
     /// Counts the claims that found or began a decision, on any host.
     claims: u64,
@@ -281,6 +281,15 @@ impl Audit {
         Ok(())
     }
 
+    /// No host delivers any more what was claimed before.
+    pub(crate) fn give_up(&mut self, key: &TransactionKey, given_up: &Result<(), StoreError>) {
+        if given_up.is_ok() {
+            let known = self.key(key);
+            known.turns += 1;
+            known.commits += 1;
+        }
+    }
+
     pub(crate) fn begin(
         &mut self,
         host: usize,
@@ -295,7 +304,7 @@ impl Audit {
             Ok(_) if !is_current => broken(Rule::OneOwner, "an outdated claim begins a decision"),
             Ok(_) if known.on(host).commits != known.commits => broken(
                 Rule::OneCommit,
-                "a decision begins, another one was committed since the claim",
+                "a decision begins, another one was committed, or given up, since the claim",
             ),
             Ok(decision) if is_free || known.is_doubtful() => {
                 known.start(host, *decision, record);

@@ -27,11 +27,16 @@ impl<S: Store> Host<S> {
                 Err(Stop::Store(StoreError::Crashed)) => return Err(StoreError::Crashed.into()),
                 Err(Stop::Violation(violation)) => return Err(violation.into()),
                 Err(Stop::Store(error)) => {
-                    let answer = if error == StoreError::Failed && self.may_fail(&record) {
-                        local_error(record.expected_replies())
-                    } else {
-                        EndOfDataAnswer::Outdated
-                    };
+                    let mut answer = EndOfDataAnswer::Outdated;
+                    if error == StoreError::Failed && self.may_fail(&record) {
+                        match self.give_up(at) {
+                            Ok(()) => answer = local_error(record.expected_replies()),
+                            Err(stop @ (Stop::Violation(_) | Stop::Store(StoreError::Crashed))) => {
+                                return Err(stop);
+                            }
+                            Err(Stop::Store(_)) => {}
+                        }
+                    }
                     let session = &mut self.connections[at].session;
                     session
                         .answer_end_of_data(now, question, answer)

@@ -50,8 +50,7 @@ impl<S: Store> Host<S> {
                 let kept = self.keep(at, &record);
                 let unnoticed = self.breaks(Mutant::FailedSyncTrusted);
                 if kept == Err(StoreError::Failed.into()) && !unnoticed {
-                    let session = &mut self.connections[at].session;
-                    let _ = session.fail_content(now, standard::LOCAL_ERROR);
+                    self.fail(at)?;
                 }
                 return kept;
             }
@@ -245,15 +244,40 @@ impl<S: Store> Host<S> {
             return Ok(());
         };
         let written = self.store.write(&key, generation, range.start, &slices);
-        let session = &mut self.connections[at].session;
         match &written {
-            Err(Stop::Store(StoreError::Outdated)) => supersede(session, now),
-            Err(Stop::Store(StoreError::Failed | StoreError::Unclear)) => {
-                let _ = session.fail_content(now, standard::LOCAL_ERROR);
+            Err(Stop::Store(StoreError::Outdated)) => {
+                supersede(&mut self.connections[at].session, now);
             }
+            Err(Stop::Store(StoreError::Failed | StoreError::Unclear)) => self.fail(at)?,
             _ => {}
         }
         written
+    }
+
+    /// Content cannot be stored: told with 451, once that is so for all hosts.
+    fn fail(&mut self, at: usize) -> Call {
+        let now = self.now;
+        let given_up = self.give_up(at);
+        let session = &mut self.connections[at].session;
+        // First of all: what could not be stored is in no record.
+        let _ = session.fail_content(now, standard::LOCAL_ERROR);
+        match given_up {
+            Err(stop @ (Stop::Violation(_) | Stop::Store(StoreError::Crashed))) => Err(stop),
+            Err(Stop::Store(_)) => {
+                supersede(session, now);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Before a failure is told that no decision has made.
+    pub(super) fn give_up(&mut self, at: usize) -> Call {
+        match self.connections[at].claim.clone() {
+            Some(_) if self.breaks(Mutant::FailureToldOfDetached) => Ok(()),
+            Some((key, generation)) => self.store.give_up(&key, generation),
+            None => Ok(()),
+        }
     }
 
     fn keep(&mut self, at: usize, record: &Record) -> Call {

@@ -418,6 +418,22 @@ impl Store for ModelStore {
         Ok(())
     }
 
+    fn give_up(&mut self, key: &TransactionKey, generation: Generation) -> Result<(), StoreError> {
+        let number = self.current(key, generation)?.decision;
+        if self.breaks(Mutant::FailureNotShared) {
+            return Ok(());
+        }
+        self.storage.step(Step::Other)?;
+        if self.shown(key)?.is_some() || self.decision_number(key) != number {
+            return Err(StoreError::Outdated);
+        }
+        let mut shared = self.shared.borrow_mut();
+        shared.keys.entry(key.clone()).or_default().decision += 1;
+        drop(shared);
+        self.current(key, generation)?.decision = number + 1;
+        Ok(())
+    }
+
     fn withdraw(&mut self, key: &TransactionKey, decision: Decision) -> Result<(), StoreError> {
         let begun = self.begun.get(&(key.clone(), decision)).cloned();
         let Begun { record, segment } = begun.ok_or(StoreError::Outdated)?;

@@ -9,7 +9,7 @@ use crate::host::Offer;
 use crate::host::manner::{Manner, When};
 use crate::log::Log;
 use crate::message::{How, Message};
-use crate::store::{Store, Unsynced};
+use crate::store::{Store, Trouble, Unsynced};
 use crate::violation::{Failure, Held, Rule, Violation};
 use crate::wire::{Course, Cut, Loss, World};
 
@@ -50,6 +50,10 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 |suite, log| suite.idle_again(late, log),
             )?;
         }
+        self.must(
+            || "failed there, the end comes late here".to_owned(),
+            Self::failed_there,
+        )?;
         for who in [Who::Simple, Who::Library(5)] {
             for cuts in [[130, 130], [130, 105], [105, 130], [120, 125]] {
                 for lmtp in [false, true] {
@@ -111,6 +115,55 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             world.hosts[0].finish()?;
         }
         world.check_delivered(&message, &[])
+    }
+
+    /// All of a message is on its way to one host when its client goes to the other, which cannot
+    /// store it and says so (451). The client takes that for the outcome.
+    fn failed_there(&mut self, log: &Log) -> Held {
+        let message = Rc::new(Message::new("m", b"S: x\r\n\r\n.\r\nend\r\n"));
+        let mut alone = self.world(Offer::default(), &Manner::default(), &Log::default())?;
+        let caller = Caller::new(Who::Simple, &message)?;
+        let (clean, _) = alone.run(0, caller, &[], Unsynced::Lost, 1)?;
+        let up = clean.traffic.first().map(|traffic| traffic.up.clone());
+        let up = up.unwrap_or_default();
+        let end = up.len() - b"QUIT\r\n".len();
+
+        let mut first = (self.open)();
+        let mut second = first
+            .another_host()
+            .ok_or_else(|| Violation::new(Rule::Contract, "a store without another host"))?;
+        second.trouble_at(second.steps() + 1, Trouble::Full);
+        let stores = vec![first, second];
+        let manner = Manner::default();
+        let mut world: World<S> = World::new(stores, Offer::default(), &manner, self.mutant, log)?;
+        let mut course = Course::default();
+        let caller = Caller::new(Who::Simple, &message)?.breaking(self.mutant);
+        let half = (0..end)
+            .find(|at| up[*at..].starts_with(b"end"))
+            .unwrap_or(end);
+        let lost = Some(Cut {
+            up: true,
+            at: half,
+            loss: Loss::HalfOpen,
+        });
+        let caller = world.try_once(0, caller, lost, Unsynced::Lost, &mut course)?;
+        let late = world.hosts[0].connections.last().map(|it| it.id);
+        let (last, caller) = world.run(1, caller, &[], Unsynced::Lost, 1)?;
+        self.count(&course);
+        self.count(&last);
+        if let Some(late) = late {
+            log.event(format_args!("C late"), "", &up[half..end]);
+            world.hosts[0].input(late, &up[half..end]);
+            world.hosts[0].pump(late)?;
+            world.hosts[0].finish()?;
+        }
+        // A store that has room even so has delivered it, there.
+        let served = caller.told().map(|told| told.served()).unwrap_or_default();
+        let served = served
+            .iter()
+            .filter_map(|index| message.recipients.get(*index));
+        let served: Vec<&str> = served.map(String::as_str).collect();
+        world.check_delivered(&message, &served)
     }
 
     /// Interrupted on one host, then on the other, and through on the first: a recipient that is
