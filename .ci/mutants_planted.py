@@ -181,7 +181,14 @@ def plant(
     # With std, to read the variable; and what is bound to panic is for the tests to notice.
     lints = "#![allow(arithmetic_overflow, unconditional_panic)]\n"
     root.write_text(root.read_text().replace("#![no_std]\n", lints) + CHOOSER)
-    alone = [mutant for mutant in mutants if not mutant.function or "impl " in mutant.returns]
+
+    def stands_alone(mutant: Mutant) -> bool:
+        if not mutant.function or "impl " in mutant.returns:
+            return True
+        # In the signature, which the bodies share.
+        return mutant.span[0] < body_of(texts[mutant.file], mutant.function)
+
+    alone = [mutant for mutant in mutants if stands_alone(mutant)]
     unviable: list[Mutant] = []
     while True:
         apart = {mutant.number for mutant in alone + unviable}
