@@ -34,7 +34,7 @@ fn exists(reference: &str) -> bool {
     };
     // The other packages of the workspace are not in the published one.
     let package = file.split('/').next().unwrap_or_default();
-    if package == "model" && !root().join(package).exists() {
+    if ["model", "testkit"].contains(&package) && !root().join(package).exists() {
         return true;
     }
     let Ok(text) = fs::read_to_string(root().join(file)) else {
