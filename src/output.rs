@@ -68,11 +68,11 @@ impl Output {
 
     /// The transport took `count` octets: those moved out first, then those lent.
     pub(crate) fn transmitted(&mut self, count: usize) -> Result<(), UsageError> {
-        self.note_most();
         let lent = count.saturating_sub(self.taken);
         if lent > self.waiting.len() {
             return Err(UsageError::TransmittedTooMuch);
         }
+        self.note_most();
         self.taken -= count - lent;
         bytes::Buf::advance(&mut self.waiting, lent);
         self.transmitted += count as u64;
@@ -117,6 +117,15 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_that_is_refused_changes_nothing() {
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(b"220 mx\r\n");
+        let before = std::format!("{output:?}");
+        assert!(output.transmitted(9).is_err());
+        assert_eq!(std::format!("{output:?}"), before);
+    }
 
     #[test]
     fn lent_and_taken_octets_are_counted_once() {

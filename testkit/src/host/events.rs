@@ -37,7 +37,6 @@ fn supersede(session: &mut ServerSession, now: Timestamp) {
 
 impl<S: Store> Host<S> {
     pub(super) fn handle(&mut self, id: u64, event: Event) -> Call {
-        let now = self.now;
         let Some(at) = self.at(id) else {
             return Ok(());
         };
