@@ -628,7 +628,7 @@ impl ServerSession {
     /// is drained and answered with `reply`, 4yz or 5yz. What was stored before stays; drop the
     /// octets since the last good sync. The client takes the reply for the outcome: where several
     /// hosts share the keys, none of them may deliver the message from then on
-    /// ([the rule](crate::checkpoint::Transaction)).
+    /// ([the rule](crate::checkpoint::transaction#what-the-store-promises)).
     ///
     /// # Errors
     ///

@@ -30,6 +30,7 @@ impl ServerSession {
         if full || self.work.aside.is_some() || self.waits_for_taken_back() {
             return false;
         }
+        // Looked at before it is taken: a session that never came to a MAIL makes no workspace.
         let held = if self.work.held.is_some() {
             self.work.held.take()
         } else {
