@@ -71,9 +71,15 @@ fn is_in(class: u8, octet: u8) -> bool {
 /// that all parsers spend their time in.
 #[inline(always)]
 pub(crate) fn run(class: u8, octets: &[u8]) -> usize {
+    run_where(octets, |octet| is_in(class, octet))
+}
+
+/// How many octets that are `wanted` stand at the start of `octets`.
+#[inline(always)]
+pub(crate) fn run_where(octets: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     let mut len = 0;
     while let Some(octet) = octets.get(len) {
-        if !is_in(class, *octet) {
+        if !wanted(*octet) {
             break;
         }
         len += 1;
@@ -92,7 +98,7 @@ const fn each(octet: u8) -> u64 {
 /// What an octet lacks is borrowed, which sets its top bit where it was clear, and may spoil those
 /// behind it.
 #[inline(always)]
-const fn first_below(eight: u64, bound: u8) -> u64 {
+pub(crate) const fn first_below(eight: u64, bound: u8) -> u64 {
     eight.wrapping_sub(each(bound)) & !eight & each(0x80)
 }
 
