@@ -61,7 +61,7 @@ static CLASS: [u8; 256] = {
 };
 
 #[inline(always)]
-fn is_in(class: u8, octet: u8) -> bool {
+pub(crate) fn is_in(class: u8, octet: u8) -> bool {
     CLASS[usize::from(octet)] & class != 0
 }
 
@@ -88,8 +88,21 @@ pub(crate) fn run_where(octets: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
 }
 
 /// The same octet eight times.
-const fn each(octet: u8) -> u64 {
+pub(crate) const fn each(octet: u8) -> u64 {
     u64::from_le_bytes([octet; 8])
+}
+
+/// The first eight octets as a number, with zeros behind the last.
+#[inline(always)]
+pub(crate) fn eight(octets: &[u8]) -> u64 {
+    #[inline(never)]
+    fn few(octets: &[u8]) -> u64 {
+        (octets.iter().rev()).fold(0, |number, octet| number << 8 | u64::from(*octet))
+    }
+    match octets.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => few(octets),
+    }
 }
 
 /// The top bit of the first of eight octets that is below `bound`, which is 128 at most; bits behind

@@ -19,6 +19,7 @@ use core::str::FromStr;
 use thiserror::Error;
 
 use crate::class::{TRANSID_ATOM, split_run};
+use crate::dotted::dotted;
 
 /// A well-formed TRANSID, brackets included.
 ///
@@ -108,13 +109,17 @@ impl TransId {
             return Err(TransIdError::TooLong);
         }
         check(value)?;
+        Self::copied(value).ok_or(TransIdError::TooLong)
+    }
+
+    /// A value that was found to be well-formed, if it is not too long.
+    #[inline(always)]
+    pub(crate) fn copied(value: &[u8]) -> Option<Self> {
         let mut octets = [0; Self::MAX_LEN];
-        if let Some(used) = octets.get_mut(..value.len()) {
-            used.copy_from_slice(value);
-        }
+        octets.get_mut(..value.len())?.copy_from_slice(value);
         // At most 80.
         let len = value.len() as u8;
-        Ok(Self { octets, len })
+        Some(Self { octets, len })
     }
 
     /// Makes a client's TRANSID: 32 lower-case hexadecimal digits from `random`, then `domain`.
@@ -177,7 +182,24 @@ impl TransId {
     }
 }
 
+/// The length of the value at the start of `octets`, where it is well-formed and a usual one.
+#[inline(always)]
+pub(crate) fn leading(octets: &[u8]) -> Option<usize> {
+    let (_, end) = dotted(TRANSID_ATOM, TRANSID_ATOM, octets.strip_prefix(b"<")?)?;
+    (octets.get(1 + end) == Some(&b'>')).then_some(end + 2)
+}
+
+#[inline(always)]
 fn check(value: &[u8]) -> Result<(), TransIdError> {
+    if leading(value) == Some(value.len()) {
+        Ok(())
+    } else {
+        check_closely(value)
+    }
+}
+
+#[inline(never)]
+fn check_closely(value: &[u8]) -> Result<(), TransIdError> {
     let mut rest = value
         .strip_prefix(b"<")
         .ok_or(TransIdError::NoOpeningBracket)?;
