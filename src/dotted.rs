@@ -21,34 +21,32 @@ use crate::lanes::{LANES, marks, sixteen};
 pub(crate) fn dotted(local: u8, domain: u8, octets: &[u8]) -> Option<(usize, usize)> {
     let (mut at, mut class) = (None, local);
     // Something has to stand before the first dot, too.
-    let mut last = 1 << 63;
+    let mut last = 1;
     let mut base = 0;
     loop {
-        let marks = marks(&sixteen(octets, base)?, other);
-        for (eight, all) in marks.into_iter().enumerate() {
-            let pairs = all & (all << 8 | last >> 56);
-            // What stands behind the first pair is not looked at.
-            let mut marks = all & pairs.wrapping_sub(1) & !pairs;
-            while marks != 0 {
-                let place = base + 8 * eight + marks.trailing_zeros() as usize / 8;
-                marks &= marks - 1;
-                let octet = octets.get(place).copied().unwrap_or_default();
-                if octet == b'.' || (octet < 0x80 && is_in(class, octet)) {
-                    continue;
-                }
-                match at {
-                    None if octet == b'@' => at = Some(place),
-                    None => return None,
-                    Some(at) if octet < 0x80 => return Some((at, place)),
-                    Some(_) => return None,
-                }
-                class = domain;
+        let others = marks(&sixteen(octets, base)?, other);
+        let pairs = others & (others << 1 | last);
+        // What stands behind the first pair is not looked at.
+        let mut marks = others & pairs.wrapping_sub(1) & !pairs;
+        while marks != 0 {
+            let place = base + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            let octet = octets.get(place).copied().unwrap_or_default();
+            if octet == b'.' || (octet < 0x80 && is_in(class, octet)) {
+                continue;
             }
-            if pairs != 0 {
-                return None;
+            match at {
+                None if octet == b'@' => at = Some(place),
+                None => return None,
+                Some(at) if octet < 0x80 => return Some((at, place)),
+                Some(_) => return None,
             }
-            last = all;
+            class = domain;
         }
+        if pairs != 0 {
+            return None;
+        }
+        last = others >> (LANES - 1);
         base += LANES;
     }
 }

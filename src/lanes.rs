@@ -35,15 +35,19 @@ pub(crate) fn sixteen(octets: &[u8], base: usize) -> Option<[u8; LANES]> {
     })
 }
 
-/// The top bit of each octet of which `found` is above 0, eight octets in each number.
+/// One bit for each octet of which `found` is above 0, that of the first lowest.
 #[inline(always)]
-pub(crate) fn marks(octets: &[u8; LANES], found: impl Fn(u8) -> u8) -> [u64; 2] {
+pub(crate) fn marks(octets: &[u8; LANES], found: impl Fn(u8) -> u8) -> u32 {
     let mut marks = [0u8; LANES];
     for (mark, octet) in marks.iter_mut().zip(octets) {
-        *mark = found(*octet).saturating_add(0x7f) & 0x80;
+        *mark = found(*octet).min(1);
     }
-    let number = |octets: Option<&[u8; 8]>| octets.map_or(0, |octets| u64::from_le_bytes(*octets));
-    [number(marks.first_chunk()), number(marks.last_chunk())]
+    // The product gathers the low bits of eight octets in the top one, in their order.
+    let gathered = |marks: Option<&[u8; 8]>| {
+        let marks = marks.map_or(0, |marks| u64::from_le_bytes(*marks));
+        marks.wrapping_mul(0x0102_0408_1020_4080) >> 56
+    };
+    (gathered(marks.first_chunk()) | gathered(marks.last_chunk()) << 8) as u32
 }
 
 /// How many octets from `base` on stand before the first of which `found` is above 0, as it must be
@@ -52,12 +56,9 @@ pub(crate) fn marks(octets: &[u8; LANES], found: impl Fn(u8) -> u8) -> [u64; 2] 
 pub(crate) fn run_before(octets: &[u8], base: usize, found: impl Fn(u8) -> u8) -> Option<usize> {
     let mut len = 0;
     loop {
-        let [first, second] = marks(&sixteen(octets, base + len)?, &found);
-        if first != 0 {
-            return Some(len + first.trailing_zeros() as usize / 8);
-        }
-        if second != 0 {
-            return Some(len + 8 + second.trailing_zeros() as usize / 8);
+        let marks = marks(&sixteen(octets, base + len)?, &found);
+        if marks != 0 {
+            return Some(len + marks.trailing_zeros() as usize);
         }
         len += LANES;
     }
@@ -102,14 +103,19 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_top_bits_in_order() {
+    fn marks_are_bits_in_order() {
         for octet in 0..=u8::MAX {
             for place in 0..LANES {
-                let mut octets = [0; LANES];
-                octets[place] = octet;
-                let mut expected = [0; 2];
-                expected[place / 8] = u64::from(octet > 0) << (8 * (place % 8) + 7);
-                assert_eq!(marks(&octets, |octet| octet), expected, "{octets:?}");
+                for other in 0..LANES {
+                    let mut octets = [0; LANES];
+                    octets[other] = 1;
+                    octets[place] = octet;
+                    let mut expected = u32::from(octet > 0) << place;
+                    if other != place {
+                        expected |= 1 << other;
+                    }
+                    assert_eq!(marks(&octets, |octet| octet), expected, "{octets:?}");
+                }
             }
         }
     }

@@ -246,8 +246,10 @@ impl<'a> Mail<'a> {
         };
         let mut rest = scanned.rest;
         let mut unknown = 0;
+        // Whether the TRANSID is known to be well-formed. It is copied last: it is large.
+        let mut is_usual = false;
         loop {
-            if let Some(behind) = mail.take_usual(rest) {
+            if let Some(behind) = mail.take_usual(rest, &mut is_usual) {
                 rest = behind;
                 continue;
             }
@@ -259,22 +261,24 @@ impl<'a> Mail<'a> {
                 unknown += 1;
             }
         }
-        if let Some(value) = mail.transid_value.filter(|_| mail.transid.is_none()) {
-            mail.transid = TransId::parse(value).ok();
+        if let Some(value) = mail.transid_value {
+            if is_usual || transid::is_well_formed(value) {
+                mail.transid = TransId::copied(value);
+            }
             let resumes = mail.transoff.is_some() && is_resume_transid(value);
             if mail.transid.is_none() && !resumes {
                 return Err(E::TransId);
             }
-        } else if mail.transoff.is_some() && mail.transid_value.is_none() {
+        } else if mail.transoff.is_some() {
             return Err(E::TransOffAlone);
         }
         Ok(mail)
     }
 
     /// Takes a parameter off `rest` that is as usual: one with nothing wrong, nothing rare and not
-    /// there before. All others are for [`take`](Self::take).
+    /// there before. All others are for [`take`](Self::take). Says whether it was a TRANSID.
     #[inline(always)]
-    fn take_usual(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+    fn take_usual(&mut self, rest: &'a [u8], is_transid: &mut bool) -> Option<&'a [u8]> {
         let (keyword, value) = params::usual(rest)?;
         let behind = match keyword {
             keyword::SIZE if self.size.is_none() => {
@@ -298,8 +302,8 @@ impl<'a> Mail<'a> {
                 if !params::ends(behind) {
                     return None;
                 }
-                self.transid = Some(TransId::copied(value)?);
                 self.transid_value = Some(value);
+                *is_transid = true;
                 behind
             }
             _ => return None,

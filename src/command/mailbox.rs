@@ -207,8 +207,9 @@ pub(super) fn scan_usual_mailbox(input: &[u8]) -> Option<(Mailbox<'_>, &[u8])> {
     Some((Mailbox { local, domain }, input.get(end..)?))
 }
 
+/// The same for all.
 #[inline(never)]
-fn scan_any_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), MailboxError> {
+pub(super) fn scan_any_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), MailboxError> {
     let (raw, rest) = scan_local_part(input)?;
     let (domain, rest) = scan_domain(rest.strip_prefix(b"@").ok_or(MailboxError::MissingDomain)?)?;
     let local = LocalPart { raw };
