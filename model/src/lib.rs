@@ -33,7 +33,7 @@
 //! * The client session: which reply ends an attempt and what is sent next (`client.rs`).
 //! * Time: whatever waits may take any time. A time-out is a lost connection.
 //! * Not in it: BDAT, LMTP, another MAIL under the same TRANSID, several recipients, QUIT,
-//!   retention, failing syncs. The simulated runs of `tests/duel*.rs` have these.
+//!   retention, failing syncs. The simulated runs of `testkit/` have these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It panics on what cannot be.
 
 mod client;
