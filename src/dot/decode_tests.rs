@@ -47,7 +47,10 @@ fn by_step(decoder: &mut DotDecoder, mut input: &[u8], content: &mut Vec<u8>) ->
                 assert!(input.is_empty());
                 return whole;
             }
-            Decoded::End => return whole - input.len(),
+            Decoded::End => {
+                assert!(decoder.is_ended());
+                return whole - input.len();
+            }
         }
     }
 }
@@ -257,5 +260,20 @@ proptest! {
         cuts.sort();
         let inputs: Vec<_> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
         check(&inputs);
+    }
+}
+
+/// A buffer has room for all that may come, so that short pieces are not strewn over many.
+#[test]
+fn short_pieces_are_one_copy_also_behind_a_withheld_cr() {
+    for withheld in [false, true] {
+        let mut decoder = DotDecoder::new();
+        if withheld {
+            assert_eq!(decoder.decode(&mut &b".\r"[..]), Decoded::NeedInput);
+        }
+        let (mut input, mut out) = (Bytes::from(b"\r\n..a\r\n..b".repeat(20)), Vec::new());
+        let status = decoder.decode_batch(&mut input, &mut out, 1000);
+        assert_eq!(status, DecodeStatus::NeedInput);
+        assert_eq!(out.len(), 1, "{withheld}");
     }
 }
