@@ -8,9 +8,10 @@ use bytes::{Buf, Bytes};
 use super::event::{EndOfDataQuestion, Ending, Event, Message};
 use super::progress::Finding;
 use super::state::{Phase, Step};
+use super::workspace::Workspace;
 use super::{AwaitQuestion, ServerSession};
 use crate::checkpoint::EndOutcome;
-use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
+use crate::dot::{ContentChecker, DotDecoder, FaultKind, Faults};
 use crate::error::PeerError;
 use crate::offset::OctetOffset;
 use crate::rdlv::Decision;
@@ -129,6 +130,15 @@ impl Content {
             None => OctetOffset::default(),
             Some(Source::Data(decoder)) => decoder.offset(),
             Some(Source::Chunks { checker, .. }) => checker.offset(),
+        }
+    }
+
+    /// Whether all has been read that the data command brings.
+    fn is_ended(&self) -> bool {
+        match &self.source {
+            None => false,
+            Some(Source::Data(decoder)) => decoder.is_ended(),
+            Some(Source::Chunks { left, .. }) => *left == 0,
         }
     }
 
@@ -412,23 +422,28 @@ impl ServerSession {
 
     /// Takes in content; false where more has to come, or the caller has to take what is there.
     pub(super) fn receive(&mut self) -> bool {
-        if !self.work.content.batch.is_empty() {
-            if !self.work.content.told {
-                self.work.content.told = true;
-                self.tell(Event::Content);
-                return true;
-            }
+        let content = &mut self.work.content;
+        if !content.batch.is_empty() {
+            return self.tell_content();
+        }
+        if content.is_ended() {
+            self.end_of_source();
+            return true;
+        }
+        if self.input.is_empty() {
             return false;
         }
         let room = self.room();
-        let before = self.work.content.offset();
         let unread = self.input.len();
-        let content = &mut self.work.content;
-        let ended = match &mut content.source {
+        let Workspace {
+            transaction,
+            content,
+            ..
+        } = &mut *self.work;
+        let before = content.offset();
+        match &mut content.source {
             Some(Source::Data(decoder)) => {
-                let status =
-                    decoder.decode_batch(&mut self.input, &mut content.batch, room.unwrap_or(1));
-                status == DecodeStatus::End
+                decoder.decode_batch(&mut self.input, &mut content.batch, room.unwrap_or(1));
             }
             Some(Source::Chunks { checker, left, .. }) => {
                 let octets = usize::try_from(*left)
@@ -441,36 +456,44 @@ impl ServerSession {
                     *left -= octets as u64;
                     content.batch.push(chunk);
                 }
-                *left == 0
             }
             None => return false,
-        };
+        }
         let read = unread - self.input.len();
         if read > 0 {
             self.since = self.now;
-            self.work.content.window_octets += read as u64;
+            content.window_octets += read as u64;
         }
-        let octets = self.work.content.offset().get() - before.get();
+        let octets = content.offset().get() - before.get();
         if octets > 0 && room.is_none() {
             let refusal = (
                 Some(PeerError::MessageTooLarge),
                 standard::MESSAGE_TOO_BIG.into(),
             );
-            self.work.content.refusal = Some(refusal);
+            content.refusal = Some(refusal);
         }
-        if self.work.content.refusal.is_some() || self.work.transaction.is_complete() {
-            self.work.content.batch.clear();
+        if content.refusal.is_some() || transaction.is_complete() {
+            content.batch.clear();
         } else {
-            self.work.content.batch_octets = octets;
+            content.batch_octets = octets;
         }
-        if !self.work.content.batch.is_empty() {
-            return true;
+        if !content.batch.is_empty() {
+            return self.tell_content();
         }
-        if ended {
+        if content.is_ended() {
             self.end_of_source();
             return true;
         }
         read > 0
+    }
+
+    /// Tells that content is ready, once; false where it has been told.
+    fn tell_content(&mut self) -> bool {
+        let told = core::mem::replace(&mut self.work.content.told, true);
+        if !told {
+            self.tell(Event::Content);
+        }
+        !told
     }
 
     /// The end of the data with DATA, or of a chunk.
