@@ -1,7 +1,7 @@
 //! What each command does. The phases say whether it may come; the order of the checks is that of
 //! the replies that a client can expect.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::content::DataCommand;
 use super::event::{
@@ -9,6 +9,7 @@ use super::event::{
     DataQuestion, Ending, Event, HelloQuestion, MailQuestion, RcptQuestion, StartTlsQuestion,
 };
 use super::state::{Phase, Step};
+use super::workspace::Workspace;
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
 use crate::command::{
@@ -20,34 +21,76 @@ use crate::protocol::Protocol;
 use crate::rdlv::{Submission, SubmissionOutcome};
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
+/// A command line without its CRLF, lent.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a> {
+    /// It stands at the start of this.
+    within: &'a Bytes,
+    len: usize,
+}
+
+impl<'a> Line<'a> {
+    fn all_of(line: &'a Bytes) -> Self {
+        Self {
+            within: line,
+            len: line.len(),
+        }
+    }
+
+    fn octets(self) -> &'a [u8] {
+        self.within.get(..self.len).unwrap_or_default()
+    }
+
+    /// The line, for longer than its command takes.
+    pub(super) fn keep(self) -> Bytes {
+        self.within.slice(..self.len)
+    }
+
+    /// A part of it, likewise.
+    fn part(self, part: &[u8]) -> Bytes {
+        self.within.slice_ref(part)
+    }
+}
+
+const CRLF: usize = "\r\n".len();
+
 impl ServerSession {
     /// Reads and answers one command; false where there is none, or it has to wait.
     pub(super) fn read_command(&mut self) -> bool {
-        if self.work.drain.is_some() {
-            return self.drain_chunk();
-        }
         let full = self.output.pending() > self.config.limits.output;
-        if full || self.work.aside.is_some() || self.waits_for_taken_back() {
+        // A session that never came to a MAIL makes no workspace.
+        let held = match self.work.get_mut() {
+            Some(work) if work.drain.is_some() => return self.drain_chunk(),
+            _ if full => return false,
+            Some(work) if work.aside.is_some() || work.long.waits_for_taken_back() => return false,
+            Some(Workspace { held: None, .. }) | None => None,
+            Some(work) => work.held.take(),
+        };
+        if let Some(line) = held {
+            return self.run_line(Line::all_of(&line));
+        }
+        if self.input.is_empty() {
             return false;
         }
-        // Looked at before it is taken: a session that never came to a MAIL makes no workspace.
-        let held = if self.work.held.is_some() {
-            self.work.held.take()
-        } else {
-            None
-        };
-        let line = match held {
-            Some(line) => line,
-            None => {
-                let limit = self.config.limits.command_line;
-                if !self.lines.is_mid_line() {
-                    self.before_command = self.received - self.input.len() as u64;
-                }
-                match self.lines.read_any(&mut self.input, limit) {
-                    Some(line) => line,
-                    None => return false,
-                }
+        let limit = self.config.limits.command_line;
+        if !self.lines.is_mid_line() {
+            self.before_command = self.received - self.input.len() as u64;
+        }
+        if let Some(len) = self.lines.whole(&self.input, limit) {
+            // Most lines are of use no longer than their command takes: they are lent.
+            let mut input = core::mem::take(&mut self.input);
+            let moved = self.run_line(Line {
+                within: &input,
+                len,
+            });
+            if !matches!(self.phase, Phase::Closing | Phase::Closed) {
+                input.advance(len + CRLF);
+                self.input = input;
             }
+            return moved;
+        }
+        let Some(line) = self.lines.read_any(&mut self.input, limit) else {
+            return false;
         };
         let line = match self.lines.take_error() {
             None => line,
@@ -58,30 +101,38 @@ impl ServerSession {
                 Bytes::from_static(FORBIDDEN_OCTET)
             }
         };
-        let command = Command::parse(&line);
+        self.run_line(Line::all_of(&line))
+    }
+
+    /// Answers one command; false where it has to wait.
+    fn run_line(&mut self, line: Line<'_>) -> bool {
+        let command = Command::parse(line.octets());
         // Replies keep the order of the commands: only recipients may be asked side by side.
-        let waits = match &command {
+        let waits = self.work.get().is_some_and(|work| match &command {
             Ok(Command::Rcpt(_)) => {
-                self.work.recipients.len() >= self.config.limits.open_questions.max(1)
+                work.recipients.len() >= self.config.limits.open_questions.max(1)
             }
-            _ => !self.work.recipients.is_empty(),
-        };
+            _ => !work.recipients.is_empty(),
+        });
         if waits {
-            self.work.held = Some(line);
+            self.work.held = Some(line.keep());
             return false;
         }
         self.since = self.now;
-        self.codeless = is_hello(&line, self.config.protocol);
-        match command {
-            Err(_) if line == TOO_LONG => {
+        self.codeless = match &command {
+            Ok(Command::Mail(_) | Command::Rcpt(_) | Command::Data) => false,
+            _ => is_hello(line.octets(), self.config.protocol),
+        };
+        match &command {
+            Err(_) if line.octets() == TOO_LONG => {
                 self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
             }
             Err(CommandError::ForbiddenOctet) => {
                 self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
             }
-            Err(error) => self.malformed(&line, error),
-            Ok(command) if self.progress_is_open() => self.answer_to_progress(&line, &command),
-            Ok(command) => self.command(&line, command),
+            Err(error) => self.malformed(line.octets(), *error),
+            Ok(command) if self.progress_is_open() => self.answer_to_progress(line, command),
+            Ok(command) => self.command(line, command),
         }
         true
     }
@@ -119,7 +170,7 @@ impl ServerSession {
         }
     }
 
-    fn command(&mut self, line: &Bytes, command: Command<'_>) {
+    fn command(&mut self, line: Line<'_>, command: &Command<'_>) {
         if !matches!(
             command,
             Command::Rcpt(_) | Command::Data | Command::Bdat(_) | Command::Burl(_)
@@ -128,22 +179,22 @@ impl ServerSession {
         }
         match command {
             Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) => {
-                self.hello_command(&command);
+                self.hello_command(command);
             }
             Command::Mail(mail) => {
-                self.mail(line, &mail);
+                self.mail(line, mail);
                 if self.phase != Phase::MailAsked && !self.phase.in_transaction() {
                     self.excuse_group();
                 }
             }
-            Command::Rcpt(rcpt) => self.rcpt(line, &rcpt),
+            Command::Rcpt(rcpt) => self.rcpt(line, rcpt),
             Command::Data => self.data(DataCommand::Data),
             Command::Bdat(bdat) => self.data(DataCommand::Chunk {
                 size: bdat.size,
                 last: bdat.last,
             }),
             Command::Burl(burl) => self.data(DataCommand::Burl {
-                url: line.slice_ref(burl.url),
+                url: line.part(burl.url),
                 last: burl.last,
             }),
             Command::Rset => {
@@ -159,7 +210,7 @@ impl ServerSession {
             Command::Help(_) if !self.config.ask_commands => self.aside(HELP),
             Command::StartTls => self.starttls(),
             Command::Auth(auth) => self.auth_command(auth.mechanism, auth.initial, line),
-            Command::Rdlv(rdlv) => self.rdlv_command(rdlv),
+            Command::Rdlv(rdlv) => self.rdlv_command(*rdlv),
             Command::Cont => self.no_progress_open(self.config.offers.rdlv.is_some()),
             Command::Deta => self.no_progress_open(self.config.offers_deta()),
             Command::Resume(_) => self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED),
@@ -198,7 +249,7 @@ impl ServerSession {
         }
     }
 
-    fn ask_command(&mut self, line: &Bytes) {
+    fn ask_command(&mut self, line: Line<'_>) {
         if !self.config.ask_commands {
             return self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND);
         }
@@ -210,7 +261,7 @@ impl ServerSession {
             number: token.number(),
             since: self.now,
         });
-        let line = line.clone();
+        let line = line.keep();
         self.tell(Event::Command(CommandQuestion { token, line }));
     }
 
@@ -295,7 +346,7 @@ impl ServerSession {
 
     // ---- MAIL and RCPT ----
 
-    fn mail(&mut self, line: &Bytes, mail: &Mail<'_>) {
+    fn mail(&mut self, line: Line<'_>, mail: &Mail<'_>) {
         if !self.admit(Step::Mail) {
             return;
         }
@@ -306,7 +357,7 @@ impl ServerSession {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
         if self.config.refuse_bare_paths && !mail.bracketed {
-            return self.malformed(line, CommandError::Parameter);
+            return self.malformed(line.octets(), CommandError::Parameter);
         }
         if !self.offers_mail(mail) {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
@@ -327,7 +378,9 @@ impl ServerSession {
             .transid
             .map(|transid| TransactionKey::new(&self.scope(), transid));
         self.output.keep();
-        self.work.transaction.begin_with(line, mail, key.clone());
+        self.work
+            .transaction
+            .begin_with(line.octets(), mail, key.clone());
         self.go(Step::Mail);
         let token = self.ask();
         self.tell(Event::Mail(MailQuestion { token, key }));
@@ -356,12 +409,12 @@ impl ServerSession {
                 .all(|parameter| declared(&self.config.mail_parameters, &parameter))
     }
 
-    fn rcpt(&mut self, line: &Bytes, rcpt: &Rcpt<'_>) {
+    fn rcpt(&mut self, line: Line<'_>, rcpt: &Rcpt<'_>) {
         if !self.admit(Step::Rcpt) {
             return;
         }
         if self.config.refuse_bare_paths && !rcpt.bracketed {
-            return self.malformed(line, CommandError::Parameter);
+            return self.malformed(line.octets(), CommandError::Parameter);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
         let known = (dsn || (self.config.offers.dsn && self.extended))
@@ -382,14 +435,14 @@ impl ServerSession {
             self.tell(Event::PeerFault(PeerError::TooManyRecipients));
             return self.reply(standard::TOO_MANY_RECIPIENTS);
         }
-        match self.work.transaction.rcpt_with(line, rcpt) {
+        match self.work.transaction.rcpt_with(line.octets(), rcpt) {
             RcptOutcome::Ask { index } => {
                 let token = self.tokens.issue();
                 self.work.recipients.push_back(Slot::Open(Asked {
                     number: token.number(),
                     since: self.now,
                 }));
-                let line = line.clone();
+                let line = line.keep();
                 self.tell(Event::Rcpt(RcptQuestion { token, index, line }));
             }
             RcptOutcome::Repeat(reply) => self.reply(reply),
@@ -612,7 +665,7 @@ impl ServerSession {
 
     // ---- AUTH, STARTTLS ----
 
-    fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: &Bytes) {
+    fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: Line<'_>) {
         let config = self.config();
         let offers = &config.offers;
         if !self.in_force(!offers.auth.is_empty()) {
@@ -640,7 +693,7 @@ impl ServerSession {
                 Err(_) => return self.fault(PeerError::Base64, standard::AUTH_BAD_BASE64),
             },
         };
-        let mechanism = line.slice_ref(mechanism);
+        let mechanism = line.part(mechanism);
         self.go(Step::Auth);
         let token = self.ask();
         self.tell(Event::Auth(AuthQuestion {

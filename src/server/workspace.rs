@@ -71,6 +71,18 @@ impl Lazy {
         Self { made: None, config }
     }
 
+    /// The workspace, if there is one.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Workspace> {
+        self.made.as_deref()
+    }
+
+    /// The same, for changes.
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> Option<&mut Workspace> {
+        self.made.as_deref_mut()
+    }
+
     /// Whether there is anything in it that could be changed.
     pub(super) fn is_made(&self) -> bool {
         self.made.is_some()
