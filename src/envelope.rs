@@ -61,6 +61,18 @@ impl Said {
     }
 }
 
+impl Said {
+    fn clear(&mut self) {
+        const KEPT: usize = 4096;
+        self.lines.clear();
+        self.lines.shrink_to(KEPT);
+        self.recipients.clear();
+        self.recipients.shrink_to(KEPT / size_of::<Entry>());
+        self.mail.line = 0..0;
+        self.mail.reply = None;
+    }
+}
+
 impl PartialEq for Envelope {
     fn eq(&self, other: &Self) -> bool {
         self.said() == other.said()
@@ -148,19 +160,23 @@ impl Envelope {
         Arc::make_mut(self.said.get_or_insert_with(|| Arc::new(Said::nothing())))
     }
 
+    /// Lets go of what others have too: it is not to be changed, and is of no use here.
+    fn release(&mut self) {
+        if self
+            .said
+            .as_ref()
+            .is_some_and(|said| Arc::strong_count(said) > 1)
+        {
+            self.said = None;
+        }
+    }
+
     /// Forgets all, keeps the memory up to a bound, where nobody else has it.
     pub(crate) fn clear(&mut self) {
-        const KEPT: usize = 4096;
-        let Some(said) = self.said.as_mut().and_then(Arc::get_mut) else {
-            self.said = None;
-            return;
-        };
-        said.lines.clear();
-        said.lines.shrink_to(KEPT);
-        said.recipients.clear();
-        said.recipients.shrink_to(KEPT / size_of::<Entry>());
-        said.mail.line = 0..0;
-        said.mail.reply = None;
+        self.release();
+        if self.said.is_some() {
+            self.own().clear();
+        }
     }
 
     pub(crate) fn begin(&mut self, mail: &[u8]) -> Result<(), NotAnEnvelopeLine> {
@@ -175,8 +191,9 @@ impl Envelope {
     pub(crate) fn begin_with(&mut self, mail: &[u8]) {
         /// Enough for the commands of a usual message.
         const FIRST: usize = 256;
-        self.clear();
+        self.release();
         let said = self.own();
+        said.clear();
         said.lines.reserve(FIRST.max(mail.len()));
         said.lines.extend_from_slice(mail);
         said.mail.line = 0..mail.len();
