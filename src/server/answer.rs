@@ -181,7 +181,7 @@ impl ServerSession {
         {
             MailOutcome::Fresh => {
                 self.go(Step::MailAccepted);
-                self.reply(reply);
+                self.reply_with(&reply);
             }
             MailOutcome::Restart(offset) => {
                 self.go(Step::MailAccepted);
@@ -662,7 +662,7 @@ impl ServerSession {
     /// Writes the final reply, or with LMTP the final replies, and ends the transaction.
     pub(super) fn give_final_replies(&mut self, replies: &[Reply]) {
         for reply in replies {
-            self.reply(reply.clone());
+            self.reply_with(reply);
         }
         self.note_completed();
         self.note_given(replies);

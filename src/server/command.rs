@@ -267,8 +267,8 @@ impl ServerSession {
 
     pub(super) fn quit(&mut self) {
         self.acknowledge();
-        let quit = self.config.quit.clone();
-        self.close(Some(quit), Ending::Quit);
+        self.output.buffer().extend_from_slice(&self.config.quit);
+        self.close(None, Ending::Quit);
     }
 
     /// The client ends the session in good order: it has what was transmitted to it.

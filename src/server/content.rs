@@ -224,8 +224,7 @@ impl ServerSession {
             DataCommand::Data => {
                 self.work.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
                 self.go(Step::Data);
-                let reply = self.data_reply(start);
-                self.reply(reply);
+                self.start_mail_input(start);
             }
             DataCommand::Chunk { size, last } => {
                 let checker = self.take_checker(start);
@@ -267,17 +266,19 @@ impl ServerSession {
     }
 
     /// 354, with what RFC 1845 §5 says in it where a record is kept.
-    fn data_reply(&self, start: OctetOffset) -> Reply {
+    fn start_mail_input(&mut self, start: OctetOffset) {
+        let reply = |text: &[u8]| Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text);
         if self.work.transaction.is_restart() {
             let text =
                 alloc::format!("Send previously checkpointed message starting at octet {start}");
-            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text.as_bytes());
+            self.reply(reply(text.as_bytes()));
+        } else if self.work.transaction.generation().is_some() {
+            self.reply(reply(b"Send checkpointed message, ending in CRLF.CRLF"));
+        } else {
+            debug_assert!(self.work.recipients.is_empty(), "DATA waits for them");
+            let buffer = self.output.buffer();
+            buffer.extend_from_slice(&self.config.start_mail_input);
         }
-        if self.work.transaction.generation().is_some() {
-            const TEXT: &[u8] = b"Send checkpointed message, ending in CRLF.CRLF";
-            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, TEXT);
-        }
-        standard::START_MAIL_INPUT.into()
     }
 
     /// The data command is refused; the transaction stands, but a refused chunk spoils it.

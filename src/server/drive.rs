@@ -118,6 +118,16 @@ impl ServerSession {
         }
     }
 
+    /// The same, for a reply that is another's.
+    pub(super) fn reply_with(&mut self, reply: &Reply) {
+        if self.work.recipients.is_empty() {
+            self.write(reply);
+        } else {
+            let answered = Slot::Answered(reply.clone());
+            self.work.recipients.push_back(answered);
+        }
+    }
+
     /// With its enhanced code, also before a hello and after HELO: RFC 2034 §4 spares the greeting
     /// and the replies to EHLO and HELO, and no others.
     pub(super) fn write(&mut self, reply: &Reply) {
