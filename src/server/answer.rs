@@ -571,7 +571,7 @@ impl ServerSession {
         if !self.take_asked(now, &question.token) {
             return Ok(Answered::Stale);
         }
-        if !self.input.is_empty() {
+        if self.input.is_some() {
             self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
             self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
             return Ok(Answered::Taken);

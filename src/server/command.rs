@@ -69,27 +69,28 @@ impl ServerSession {
         if let Some(line) = held {
             return self.run_line(Line::all_of(&line));
         }
-        if self.input.is_empty() {
+        let Some(mut input) = self.input.take() else {
             return false;
-        }
+        };
         let limit = self.config.limits.command_line;
         if !self.lines.is_mid_line() {
-            self.before_command = self.received - self.input.len() as u64;
+            self.before_command = self.received - input.len() as u64;
         }
-        if let Some(len) = self.lines.whole(&self.input, limit) {
+        if let Some(len) = self.lines.whole(&input, limit) {
             // Most lines are of use no longer than their command takes: they are lent.
-            let mut input = core::mem::take(&mut self.input);
             let moved = self.run_line(Line {
                 within: &input,
                 len,
             });
             if !matches!(self.phase, Phase::Closing | Phase::Closed) {
                 input.advance(len + CRLF);
-                self.input = input;
+                self.put_back(input);
             }
             return moved;
         }
-        let Some(line) = self.lines.read_any(&mut self.input, limit) else {
+        let line = self.lines.read_any(&mut input, limit);
+        self.put_back(input);
+        let Some(line) = line else {
             return false;
         };
         let line = match self.lines.take_error() {
@@ -706,7 +707,12 @@ impl ServerSession {
     /// Reads one SASL response; false where there is none.
     pub(super) fn read_sasl(&mut self) -> bool {
         let limit = self.config.limits.auth_line;
-        let Some(line) = self.lines.read(&mut self.input, limit) else {
+        let Some(mut input) = self.input.take() else {
+            return false;
+        };
+        let line = self.lines.read(&mut input, limit);
+        self.put_back(input);
+        let Some(line) = line else {
             return false;
         };
         let response = match line {

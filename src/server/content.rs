@@ -356,9 +356,14 @@ impl ServerSession {
         let Some(drain) = &mut self.work.drain else {
             return false;
         };
-        let here = (self.input.len() as u64).min(drain.left);
-        self.input
-            .advance(usize::try_from(here).unwrap_or(self.input.len()));
+        let mut here = 0;
+        if let Some(mut input) = self.input.take() {
+            here = (input.len() as u64).min(drain.left);
+            input.advance(usize::try_from(here).unwrap_or(input.len()));
+            if !input.is_empty() {
+                self.input = Some(input);
+            }
+        }
         drain.left -= here;
         drain.window_octets = drain.window_octets.saturating_add(here);
         if here > 0 {
@@ -431,11 +436,11 @@ impl ServerSession {
             self.end_of_source();
             return true;
         }
-        if self.input.is_empty() {
-            return false;
-        }
         let room = self.room();
-        let unread = self.input.len();
+        let Some(input) = &mut self.input else {
+            return false;
+        };
+        let unread = input.len();
         let Workspace {
             transaction,
             content,
@@ -444,15 +449,15 @@ impl ServerSession {
         let before = content.offset();
         match &mut content.source {
             Some(Source::Data(decoder)) => {
-                decoder.decode_batch(&mut self.input, &mut content.batch, room.unwrap_or(1));
+                decoder.decode_batch(input, &mut content.batch, room.unwrap_or(1));
             }
             Some(Source::Chunks { checker, left, .. }) => {
                 let octets = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
-                    .min(self.input.len())
+                    .min(unread)
                     .min(room.unwrap_or(1));
                 if octets > 0 {
-                    let chunk = self.input.split_to(octets);
+                    let chunk = input.split_to(octets);
                     checker.check(&chunk);
                     *left -= octets as u64;
                     content.batch.push(chunk);
@@ -460,7 +465,10 @@ impl ServerSession {
             }
             None => return false,
         }
-        let read = unread - self.input.len();
+        let read = unread - input.len();
+        if input.is_empty() {
+            self.input = None;
+        }
         if read > 0 {
             self.since = self.now;
             content.window_octets += read as u64;

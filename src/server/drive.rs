@@ -6,6 +6,8 @@
 
 use alloc::boxed::Box;
 
+use bytes::Bytes;
+
 use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
@@ -39,7 +41,7 @@ impl ServerSession {
                 return true;
             }
             Phase::TlsReply => {
-                if !self.input.is_empty() {
+                if self.input.is_some() {
                     self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
                     self.close(None, Ending::Silent);
                     return true;
@@ -52,7 +54,7 @@ impl ServerSession {
                 false
             }
             // What the caller passes before the handshake is over came in clear.
-            Phase::TlsHandshake if !self.input.is_empty() => {
+            Phase::TlsHandshake if self.input.is_some() => {
                 self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
                 self.close(None, Ending::Silent);
                 return true;
@@ -72,8 +74,10 @@ impl ServerSession {
             || match self.phase {
                 // Commands stand behind the end of the data. Half of one, say of a QUIT that was
                 // cut, is nothing to wait for.
-                Phase::Deciding | Phase::Awaiting => end_of_line(&self.input, false).is_some(),
-                _ => !self.input.is_empty(),
+                Phase::Deciding | Phase::Awaiting => {
+                    end_of_line(self.unread_input(), false).is_some()
+                }
+                _ => self.input.is_some(),
             };
         let waits_for_caller = self.phase == Phase::Content && !self.work.content.batch_is_empty();
         if (self.broken || !unread) && !waits_for_caller {
@@ -81,6 +85,13 @@ impl ServerSession {
             return true;
         }
         false
+    }
+
+    /// Puts back what was not read of the input.
+    pub(super) fn put_back(&mut self, input: Bytes) {
+        if !input.is_empty() {
+            self.input = Some(input);
+        }
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -249,7 +260,7 @@ impl ServerSession {
     /// Nothing that was asked can be answered any more, nothing that came is read.
     pub(super) fn forget(&mut self) {
         self.asked = None;
-        self.input.clear();
+        self.input = None;
         self.lines = LineReader::new();
         if self.work.is_made() {
             self.work.aside = None;
@@ -310,7 +321,7 @@ impl ServerSession {
 
     /// Whether the client has sent on behind the command that is being answered.
     pub(super) fn following(&self) -> Following {
-        if self.input.is_empty() && !self.lines.is_mid_line() && self.work.held.is_none() {
+        if self.input.is_none() && !self.lines.is_mid_line() && self.work.held.is_none() {
             Following::Nothing
         } else {
             Following::Input

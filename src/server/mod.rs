@@ -270,7 +270,8 @@ pub struct ServerSession {
     /// When the present wait began.
     since: Timestamp,
 
-    input: Bytes,
+    /// What came and is not read yet; never empty, so that no buffer is kept for nothing.
+    input: Option<Bytes>,
     /// Octets received in all.
     received: u64,
     /// Of these, those before the command that was read last.
@@ -312,7 +313,7 @@ impl ServerSession {
             phase: Phase::Connecting,
             now,
             since: now,
-            input: Bytes::new(),
+            input: None,
             received: 0,
             before_command: 0,
             eof: false,
@@ -373,13 +374,13 @@ impl ServerSession {
             self.phase,
             Phase::TlsReply | Phase::TlsHandshake | Phase::Closing | Phase::Closed
         );
-        reads && !self.eof && self.input.is_empty()
+        reads && !self.eof && self.input.is_none()
     }
 
     /// What is left of the input, for a protocol that takes over from here.
     #[must_use]
     pub fn unread_input(&self) -> &[u8] {
-        &self.input
+        self.input.as_deref().unwrap_or_default()
     }
 
     /// Whether [`Event::Finished`] has been told.
@@ -400,9 +401,9 @@ impl ServerSession {
         self.now = self.now.max(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
             input.clear();
-        } else if self.input.is_empty() {
+        } else if self.input.is_none() && !input.is_empty() {
             self.received = self.received.saturating_add(input.len() as u64);
-            self.input = core::mem::take(input);
+            self.input = Some(core::mem::take(input));
         }
     }
 
@@ -523,10 +524,6 @@ impl ServerSession {
                 return Some(event);
             }
             if !self.advance() {
-                if self.input.is_empty() {
-                    // An empty one, too, would keep the buffer of what came in.
-                    self.input = Bytes::new();
-                }
                 return None;
             }
         }
