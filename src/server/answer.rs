@@ -652,8 +652,9 @@ impl ServerSession {
         }
         self.now = self.now.max(now);
         // A record that was due and has not been told yet would count what is not stored.
-        self.events
-            .retain(|event| !matches!(event, Event::CheckpointDue { .. }));
+        let counts_content = |event: &Event| matches!(event, Event::CheckpointDue { .. });
+        self.events.retain(|event| !counts_content(event));
+        self.work.event.take_if(|event| counts_content(event));
         self.work.transaction.fail();
         self.work.content.fail(reply);
         Ok(())

@@ -1,5 +1,6 @@
 //! Content on its way in: by DATA, by chunks, or to be drained.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -341,14 +342,14 @@ impl ServerSession {
 
     /// Throws away the octets of a refused chunk that are still to come, then answers.
     pub(super) fn drain(&mut self, left: u64, (error, reply): (PeerError, Reply), replies: usize) {
-        self.work.drain = Some(Drain {
+        self.work.drain = Some(Box::new(Drain {
             left,
             error,
             reply,
             replies,
             window_start: self.now,
             window_octets: 0,
-        });
+        }));
     }
 
     /// Throws away octets of a refused chunk; false where more have to come.

@@ -95,7 +95,17 @@ impl ServerSession {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        self.events.push_back(event);
+        match self.work.get_mut() {
+            // Nearly every event is alone, and is told before the next step.
+            Some(work) if work.event.is_none() && self.events.is_empty() => {
+                work.event = Some(event);
+            }
+            _ => self.events.push_back(event),
+        }
+    }
+
+    pub(super) fn has_no_event(&self) -> bool {
+        self.events.is_empty() && self.work.get().is_none_or(|work| work.event.is_none())
     }
 
     /// Takes a step that the table has. One that it has not is an error of this crate, which

@@ -281,6 +281,7 @@ pub struct ServerSession {
     broken: bool,
     lines: LineReader,
     output: Output,
+    /// Behind the one that is in the workspace.
     events: VecDeque<Event>,
 
     /// The question that the phase waits for.
@@ -386,7 +387,7 @@ impl ServerSession {
     /// Whether [`Event::Finished`] has been told.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.phase == Phase::Closed && self.events.is_empty()
+        self.phase == Phase::Closed && self.has_no_event()
     }
 
     // ---- handle_*: from the world to the session ----
@@ -520,8 +521,10 @@ impl ServerSession {
     /// The next event; `None` until something is handled or answered.
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
+            match self.work.get_mut() {
+                Some(work) if work.event.is_some() => return work.event.take(),
+                _ if !self.events.is_empty() => return self.events.pop_front(),
+                _ => {}
             }
             if !self.advance() {
                 return None;
