@@ -73,6 +73,16 @@ impl Said {
     }
 }
 
+/// With room for the commands of a usual message.
+#[cold]
+fn first() -> Arc<Said> {
+    Arc::new(Said {
+        lines: Vec::with_capacity(256),
+        recipients: Vec::with_capacity(4),
+        ..Said::nothing()
+    })
+}
+
 impl PartialEq for Envelope {
     fn eq(&self, other: &Self) -> bool {
         self.said() == other.said()
@@ -157,7 +167,7 @@ impl Envelope {
 
     /// For changes: from here on this envelope shares nothing.
     fn own(&mut self) -> &mut Said {
-        Arc::make_mut(self.said.get_or_insert_with(|| Arc::new(Said::nothing())))
+        Arc::make_mut(self.said.get_or_insert_with(first))
     }
 
     /// Lets go of what others have too: it is not to be changed, and is of no use here.
@@ -189,12 +199,9 @@ impl Envelope {
 
     /// Begins with a line that was read as a MAIL command.
     pub(crate) fn begin_with(&mut self, mail: &[u8]) {
-        /// Enough for the commands of a usual message.
-        const FIRST: usize = 256;
         self.release();
         let said = self.own();
         said.clear();
-        said.lines.reserve(FIRST.max(mail.len()));
         said.lines.extend_from_slice(mail);
         said.mail.line = 0..mail.len();
     }

@@ -41,7 +41,9 @@ impl Output {
     pub(crate) fn keep(&mut self) {
         if !self.keeps {
             self.keeps = true;
-            self.waiting.reserve(FIRST);
+            if self.waiting.capacity() == 0 {
+                self.waiting = BytesMut::with_capacity(FIRST);
+            }
         }
     }
 

@@ -83,6 +83,11 @@ impl Content {
         }
     }
 
+    /// Room for the pieces of a usual read.
+    pub(super) fn make_room(&mut self) {
+        self.batch = Vec::with_capacity(4);
+    }
+
     /// Forgets everything, keeps a little memory.
     pub(super) fn clear(&mut self) {
         const KEPT: usize = 16;

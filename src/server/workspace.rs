@@ -128,5 +128,7 @@ fn make(config: &ServerConfig) -> Workspace {
         Protocol::Smtp => Transaction::fresh(),
         Protocol::Lmtp => Transaction::lmtp(),
     };
-    Workspace::new(transaction, config.rdlv())
+    let mut workspace = Workspace::new(transaction, config.rdlv());
+    workspace.content.make_room();
+    workspace
 }
