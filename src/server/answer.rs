@@ -59,9 +59,7 @@ impl ServerSession {
     /// Takes the open question of the phase if `token` is its own.
     fn take_asked(&mut self, now: Timestamp, token: &Token) -> bool {
         self.now = self.now.max(now);
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == token.number());
+        let current = self.asked == Some(token.number());
         if current {
             self.asked = None;
         }
@@ -70,9 +68,7 @@ impl ServerSession {
 
     /// Whether the verdict has the final replies that are owed. A stale one is not looked at.
     fn check_verdict(&self, token: &Token, verdict: &Verdict) -> Result<(), UsageError> {
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == token.number());
+        let current = self.asked == Some(token.number());
         if current {
             verdict.check(self.work.transaction.expected_replies())?;
         }

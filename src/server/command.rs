@@ -268,7 +268,7 @@ impl ServerSession {
 
     pub(super) fn quit(&mut self) {
         self.acknowledge();
-        self.output.buffer().extend_from_slice(&self.config.quit);
+        self.output.write(&self.config.quit);
         self.close(None, Ending::Quit);
     }
 
@@ -326,7 +326,7 @@ impl ServerSession {
         } else {
             config.helo_reply()
         };
-        self.output.buffer().extend_from_slice(reply);
+        self.output.write(reply);
         self.codeless = false;
     }
 

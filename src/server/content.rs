@@ -282,8 +282,7 @@ impl ServerSession {
             self.reply(reply(b"Send checkpointed message, ending in CRLF.CRLF"));
         } else {
             debug_assert!(self.work.recipients.is_empty(), "DATA waits for them");
-            let buffer = self.output.buffer();
-            buffer.extend_from_slice(&self.config.start_mail_input);
+            self.output.write(&self.config.start_mail_input);
         }
     }
 

@@ -123,10 +123,7 @@ impl ServerSession {
     /// Opens the question that the phase waits for.
     pub(super) fn ask(&mut self) -> Token {
         let token = self.tokens.issue();
-        self.asked = Some(Asked {
-            number: token.number(),
-            since: self.now,
-        });
+        self.asked = Some(token.number());
         token
     }
 
@@ -159,8 +156,7 @@ impl ServerSession {
 
     pub(super) fn greet(&mut self) {
         self.go(Step::Connected);
-        let greeting = &self.config.greeting;
-        self.output.buffer().extend_from_slice(greeting);
+        self.output.write(&self.config.greeting);
         self.codeless = false;
     }
 

@@ -284,8 +284,8 @@ pub struct ServerSession {
     /// Behind the one that is in the workspace.
     events: VecDeque<Event>,
 
-    /// The question that the phase waits for.
-    asked: Option<Asked>,
+    /// The number of the question that the phase waits for.
+    asked: Option<u64>,
     work: Lazy,
 
     hello: Box<[u8]>,
