@@ -58,7 +58,7 @@ impl ServerSession {
 
     /// Takes the open question of the phase if `token` is its own.
     fn take_asked(&mut self, now: Timestamp, token: &Token) -> bool {
-        self.now = self.now.max(now);
+        self.note_time(now);
         let current = self.asked == Some(token.number());
         if current {
             self.asked = None;
@@ -214,7 +214,7 @@ impl ServerSession {
         ensure!(self.knows(&question.token), question, ForeignToken);
         let fits = is_acceptance(&reply) || is_refusal(&reply);
         ensure!(fits, question, ReplyCode);
-        self.now = self.now.max(now);
+        self.note_time(now);
         let number = question.token.number();
         let slot = self
             .work
@@ -415,7 +415,7 @@ impl ServerSession {
         answer: ResetAnswer,
     ) -> Answer<AbortQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.answer_way_out_by_abort(&question.token, answer) {
             Ok(Answered::Taken)
         } else {
@@ -437,7 +437,7 @@ impl ServerSession {
         answer: DetachAnswer,
     ) -> Answer<DetachQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.answer_way_out_by_detach(&question.token, answer) {
             Ok(Answered::Taken)
         } else {
@@ -457,7 +457,7 @@ impl ServerSession {
         answer: AbandonAnswer,
     ) -> Answer<AbandonQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         let current = self
             .work
             .abandon
@@ -601,7 +601,7 @@ impl ServerSession {
             let fits = is_acceptance(reply) || is_refusal(reply);
             ensure!(fits, question, ReplyCode);
         }
-        self.now = self.now.max(now);
+        self.note_time(now);
         let current = self
             .work
             .aside
@@ -646,7 +646,7 @@ impl ServerSession {
         {
             return Err(UsageError::OutOfTurn);
         }
-        self.now = self.now.max(now);
+        self.note_time(now);
         // A record that was due and has not been told yet would count what is not stored.
         let counts_content = |event: &Event| matches!(event, Event::CheckpointDue { .. });
         self.events.retain(|event| !counts_content(event));

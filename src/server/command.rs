@@ -120,10 +120,13 @@ impl ServerSession {
             return false;
         }
         self.since = self.now;
-        self.codeless = match &command {
-            Ok(Command::Mail(_) | Command::Rcpt(_) | Command::Data) => false,
-            _ => is_hello(line.octets(), self.config.protocol),
+        self.codeless = match (&command, self.config.protocol) {
+            (Ok(Command::Ehlo(_) | Command::Helo(_)), Protocol::Smtp)
+            | (Ok(Command::Lhlo(_)), Protocol::Lmtp) => true,
+            (Ok(_), _) => false,
+            (Err(_), protocol) => is_hello(line.octets(), protocol),
         };
+        debug_assert_eq!(self.codeless, is_hello(line.octets(), self.config.protocol));
         match &command {
             Err(_) if line.octets() == TOO_LONG => {
                 self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);

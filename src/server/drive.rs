@@ -15,9 +15,18 @@ use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
 use crate::line::{Following, LineReader, end_of_line};
 use crate::reply::{Reply, standard};
+use crate::time::Timestamp;
 use crate::token::Token;
 
 impl ServerSession {
+    /// The caller tells the time; it never goes back.
+    #[inline]
+    pub(super) fn note_time(&mut self, now: Timestamp) {
+        if now > self.now {
+            self.now = now;
+        }
+    }
+
     /// What comes from now on may answer the last 355: it was transmitted, or moved out.
     pub(super) fn note_offset_told(&mut self) {
         let untold = self.work.offset_untold;
@@ -256,9 +265,12 @@ impl ServerSession {
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
+        if self.phase != Phase::Closing {
+            // Else it has been done.
+            self.forget();
+        }
         self.go(Step::Closed);
         self.output.discard();
-        self.forget();
         self.tell_untransmitted();
         self.tell(Event::Finished(ending));
     }

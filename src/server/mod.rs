@@ -399,7 +399,7 @@ impl ServerSession {
     /// [`poll_event`](Self::poll_event) gives `None`: as long as the session wants input then, the
     /// next turn begins at once, without waiting for the transport.
     pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
             input.clear();
         } else if self.input.is_none() && !input.is_empty() {
@@ -415,7 +415,7 @@ impl ServerSession {
     /// them until none are left, draining the events in between, and only then report the end.
     /// What is passed after it is thrown away.
     pub fn handle_eof(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         self.eof = true;
     }
 
@@ -423,7 +423,7 @@ impl ServerSession {
     /// read. Drain [`poll_event`](Self::poll_event) once more for what is to be kept, and do not
     /// wait for [`output`](Self::output) to become empty.
     pub fn handle_disconnect(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         self.eof = true;
         self.broken = true;
     }
@@ -431,7 +431,7 @@ impl ServerSession {
     /// Time has passed. Does nothing before the deadline that
     /// [`poll_timeout`](Self::poll_timeout) tells.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.time_out();
         }
@@ -444,7 +444,7 @@ impl ServerSession {
     ///
     /// [`UsageError::OutOfTurn`] where no handshake was asked for.
     pub fn handle_tls(&mut self, now: Timestamp, outcome: TlsOutcome) -> Result<(), UsageError> {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.phase != Phase::TlsHandshake {
             return Err(UsageError::OutOfTurn);
         }
@@ -482,7 +482,7 @@ impl ServerSession {
     /// decision has [`Timeouts::shutdown`], then [`Event::Abandon`] asks for it; a final reply
     /// that waits behind a 120 has as long, then the session closes without it.
     pub fn shutdown(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.shutdown.is_none() {
             self.shutdown = Some(self.now + self.config.timeouts.shutdown);
         }
@@ -505,7 +505,7 @@ impl ServerSession {
     /// noticed that the old connection is lost. A decision under way goes on; it belongs to the
     /// record.
     pub fn supersede(&mut self, now: Timestamp, key: &TransactionKey, generation: Generation) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         let holds = self.work.transaction.key() == Some(key)
             && self.work.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
@@ -594,7 +594,7 @@ impl ServerSession {
     ///
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.phase == Phase::Closed {
             return Ok(());
         }
