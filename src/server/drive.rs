@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
+use super::workspace::Workspace;
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
@@ -73,7 +74,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting | Phase::BurlAsked if self.reads_answer() => {
                 self.read_command()
             }
-            phase if phase.reads_commands() => self.read_command(),
+            phase if phase.reads_commands() && self.has_unread() => self.read_command(),
             _ => false,
         };
         if moved || !self.eof {
@@ -94,6 +95,13 @@ impl ServerSession {
             return true;
         }
         false
+    }
+
+    /// Whether there may be a command to read, or a chunk to throw away.
+    #[inline]
+    fn has_unread(&self) -> bool {
+        let waits = |work: &Workspace| work.held.is_some() || work.drain.is_some();
+        self.input.is_some() || self.work.get().is_some_and(waits)
     }
 
     /// Puts back what was not read of the input.
