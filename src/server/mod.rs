@@ -165,10 +165,10 @@ mod drive;
 mod event;
 mod progress;
 mod queue;
+mod short;
 mod state;
 mod workspace;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -188,6 +188,7 @@ pub use event::{
     Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
 };
 
+use self::short::Short;
 use self::state::{Phase, Step};
 use self::workspace::Lazy;
 use crate::checkpoint::{Generation, Transaction, TransactionKey};
@@ -288,7 +289,7 @@ pub struct ServerSession {
     asked: Option<u64>,
     work: Lazy,
 
-    hello: Box<[u8]>,
+    hello: Short,
     /// EHLO or LHLO, so that extensions are in force.
     extended: bool,
     /// The next reply stands for the greeting or answers a hello: it has no enhanced code.
@@ -323,7 +324,7 @@ impl ServerSession {
             output: Output::default(),
             events: VecDeque::new(),
             asked: None,
-            hello: Box::default(),
+            hello: Short::default(),
             extended: false,
             codeless: true,
             errors: 0,
@@ -454,7 +455,7 @@ impl ServerSession {
                 self.peer.tls = true;
                 self.peer.tls_client = client;
                 self.peer.authenticated = None;
-                self.hello = Box::default();
+                self.hello = Short::default();
                 self.extended = false;
                 self.lines = LineReader::new();
                 if self.shutdown.is_some() {
