@@ -27,13 +27,14 @@
 //!
 //! * The store: [`Transaction`'s contract](smtp_checkpoint::checkpoint::transaction#what-the-store-promises)
 //!   in a few methods, each one step (`store.rs`). A partial record is durable when it is stored,
-//!   content when it is synced. It appends, and takes all the content that it has.
+//!   content when it is synced. It appends, and takes all the content that it has. Content may
+//!   fail to be written or synced; records and commits do not fail.
 //! * The wire: commands and replies in place of octets, RCPT and DATA as one command, lines as
 //!   numbers. A session that is left by its client reads on for as long as it likes.
 //! * The client session: which reply ends an attempt and what is sent next (`client.rs`).
 //! * Time: whatever waits may take any time. A time-out is a lost connection.
 //! * Not in it: BDAT, LMTP, another MAIL under the same TRANSID, several recipients, QUIT,
-//!   retention, failing syncs. The simulated runs of `tests/duel*.rs` have these.
+//!   retention. The simulated runs of `testkit/` have these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It panics on what cannot be.
 
 mod client;

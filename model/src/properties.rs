@@ -105,6 +105,12 @@ pub(crate) fn all(setup: &Setup) -> Vec<Property<Restart>> {
             },
         ));
     }
+    if setup.failures > 0 {
+        properties.push(Property::sometimes(
+            "content cannot be stored, and its client is told",
+            |_, state: &State| state.session(|conn, it| conn.here && it.stage == Stage::Failed),
+        ));
+    }
     if setup.interims > 0 {
         properties.extend([
             Property::sometimes("detached, then delivered", |_, state: &State| {

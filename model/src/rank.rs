@@ -50,7 +50,8 @@ impl State {
             let forgotten = u64::from(self.stores.is_forgotten(at)) * 60;
             decisions.sum::<u64>() + host.advice.len() as u64 + forgotten
         });
-        let faults = self.left.losses + self.left.crashes + self.left.expiries;
+        let left = &self.left;
+        let faults = left.losses + left.crashes + left.expiries + left.failures;
         (attempts - begun) * attempt
             + u64::from(self.client.told.is_none())
             + waits

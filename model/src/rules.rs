@@ -47,11 +47,13 @@ pub enum Rule {
     OwnershipBeforeReply,
     /// A detached message is never partial again.
     DetachedStays,
+    /// A failure that no decision has made raises the decision number before it is told.
+    FailureIsShared,
 }
 
 impl Rule {
     /// Those without which a promise is broken.
-    pub const NEEDED: [Self; 21] = [
+    pub const NEEDED: [Self; 22] = [
         Self::ClaimFences,
         Self::LengthWithClaim,
         Self::ContentHasTheLength,
@@ -73,6 +75,7 @@ impl Rule {
         Self::RetainedNamesClaim,
         Self::OwnershipBeforeReply,
         Self::DetachedStays,
+        Self::FailureIsShared,
     ];
 
     /// The requirement that it is of, and what a protocol without it does.
@@ -152,6 +155,10 @@ impl Rule {
                 "DE-08, CP-14",
                 "a detached message is partial again where its decision was lost",
             ),
+            Self::FailureIsShared => (
+                "HD-04, HD-07",
+                "a host that cannot store content says 451, and no other host knows",
+            ),
         }
     }
 }
@@ -171,6 +178,8 @@ pub struct Setup {
     pub crashes: u8,
     /// Leases that may be found expired although their holder lives.
     pub expiries: u8,
+    /// Writes and syncs of content that may fail.
+    pub failures: u8,
     /// Clients that write their envelope behind MAIL without waiting.
     pub grouped: bool,
     /// How many times 120 may be sent; 0 is without RDLV and DETA.

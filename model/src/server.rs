@@ -25,6 +25,8 @@ pub(crate) enum Stage {
     Mailed,
     /// 354 was written.
     Receiving,
+    /// Content could not be stored; what is left of it is drained.
+    Failed,
     /// All data is in, and the decision with this number runs.
     Deciding(u64),
     /// All data was in, and the decision that runs is awaited.
@@ -71,6 +73,16 @@ impl Session {
 
     pub(crate) fn found(&self) -> Option<&Found> {
         self.seen.as_ref()?.found.as_ref()
+    }
+
+    /// Whether content is stored or synced for what comes next.
+    pub(crate) fn stores(&self, up: Up) -> bool {
+        self.stage == Stage::Receiving
+            && matches!(up, Up::Line(_) | Up::Dot)
+            && self.segment.is_some()
+            && !self
+                .found()
+                .is_some_and(|found| found.state != Stands::Partial)
     }
 
     /// Whether it takes the next command or line.
@@ -123,6 +135,8 @@ impl Run<'_> {
             (Up::Envelope, Stage::Mailed) => self.data(conn, session),
             (Up::Line(line), Stage::Receiving) => self.line(conn, session, line),
             (Up::Dot, Stage::Receiving) => self.end(conn, session),
+            (Up::Line(_), Stage::Failed) => Goes::On,
+            (Up::Dot, Stage::Failed) => self.say_failed(conn, session),
             (Up::Cont, _) if !session.reads() => panic!("CONT read too early"),
             (Up::Cont | Up::Deta | Up::Rset, Stage::Deciding(_) | Stage::Awaiting) => {
                 self.answer_to_120(conn, session, up)
@@ -259,6 +273,31 @@ impl Run<'_> {
         }
         session.length += 1;
         Goes::On
+    }
+
+    /// Content cannot be stored. The client will take the reply for the outcome, so that the message
+    /// must not be delivered any more: no host may decide on it under this decision number.
+    pub(crate) fn fail(&mut self, conn: usize, session: &mut Session, up: Up) -> Goes {
+        let given_up = (self.state.stores).give_up(self.setup, session.host, session.seen());
+        let what = match up {
+            Up::Dot => "the final dot: the sync fails",
+            _ => "a line: the write fails",
+        };
+        if given_up.is_err() {
+            self.say(|| format!("{what}, and the claim is outdated"));
+            return self.close(conn);
+        }
+        self.say(|| format!("{what}, and the message is given up"));
+        session.stage = Stage::Failed;
+        if up == Up::Dot {
+            return self.say_failed(conn, session);
+        }
+        Goes::On
+    }
+
+    fn say_failed(&mut self, conn: usize, session: &mut Session) -> Goes {
+        *session = Session::new(session.host);
+        self.reply(conn, 451)
     }
 
     /// The final dot.

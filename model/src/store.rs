@@ -304,6 +304,21 @@ impl Stores {
         Ok(self.decide(host, held))
     }
 
+    /// A failure will be told that no decision has made: from here on none begins under the number
+    /// that this claim read, or an older one.
+    pub(crate) fn give_up(&mut self, setup: &Setup, host: u8, seen: &Seen) -> Result<(), Outdated> {
+        if !self.is_current(host, seen.generation) {
+            return Err(Outdated);
+        }
+        if setup.keeps(Rule::FailureIsShared) {
+            if self.shared.key != Key::Idle || self.shared.number != seen.number {
+                return Err(Outdated);
+            }
+            self.shared.number += 1;
+        }
+        Ok(())
+    }
+
     pub(crate) fn decide(&mut self, host: u8, held: Held) -> u64 {
         self.shared.number += 1;
         let number = self.shared.number;

@@ -68,6 +68,7 @@ pub fn steps(setup: Setup, actions: &[Action]) -> String {
     for (number, action) in (1..).zip(actions) {
         let who = match action {
             Action::Serve(id)
+            | Action::Fail(id)
             | Action::Keep(id)
             | Action::End(id)
             | Action::Answer(id)

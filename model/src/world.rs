@@ -64,6 +64,7 @@ pub(crate) struct Faults {
     pub(crate) losses: u8,
     pub(crate) crashes: u8,
     pub(crate) expiries: u8,
+    pub(crate) failures: u8,
     pub(crate) interims: u8,
 }
 
@@ -101,6 +102,8 @@ pub enum Action {
     GiveUp,
     /// A session takes the next command or line.
     Serve(u8),
+    /// A session takes the next line or the final dot, and content cannot be stored.
+    Fail(u8),
     /// A session stores a partial record.
     Keep(u8),
     /// A session finds its connection lost.
@@ -186,6 +189,13 @@ impl Run<'_> {
                 let up = run.state.conns[at].up.remove(0);
                 run.serve(at, session, up)
             }),
+            Action::Fail(attempt) => {
+                self.state.left.failures -= 1;
+                self.session(attempt, |run, at, session| {
+                    let up = run.state.conns[at].up.remove(0);
+                    run.fail(at, session, up)
+                });
+            }
             Action::Keep(attempt) => self.session(attempt, |run, _, session| {
                 run.keep(session);
                 Goes::On
@@ -350,6 +360,9 @@ impl Restart {
             let attempt = conn.attempt;
             if session.reads() && !conn.up.is_empty() {
                 actions.push(Action::Serve(attempt));
+                if state.left.failures > 0 && session.stores(conn.up[0]) {
+                    actions.push(Action::Fail(attempt));
+                }
             }
             if session.stage == Stage::Receiving && session.length > session.kept {
                 actions.push(Action::Keep(attempt));
@@ -441,6 +454,7 @@ impl Model for Restart {
                 losses: setup.losses,
                 crashes: setup.crashes,
                 expiries: setup.expiries,
+                failures: setup.failures,
                 interims: setup.interims,
             },
             beyond: false,

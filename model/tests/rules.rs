@@ -17,6 +17,7 @@ fn setup(rule: Rule) -> Setup {
         losses: 1,
         crashes: 0,
         expiries: 0,
+        failures: 0,
         grouped: false,
         interims: 0,
         verdicts: &[250],
@@ -92,6 +93,11 @@ fn setup(rule: Rule) -> Setup {
         R::OwnershipBeforeReply => Setup {
             crashes: 1,
             interims: 1,
+            ..least
+        },
+        R::FailureIsShared => Setup {
+            hosts: 2,
+            failures: 1,
             ..least
         },
         R::DetachedStays => Setup {

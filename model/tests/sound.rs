@@ -13,6 +13,7 @@ const BASE: Setup = Setup {
     losses: 2,
     crashes: 1,
     expiries: 0,
+    failures: 0,
     grouped: false,
     interims: 0,
     verdicts: &[250, 451, 550],
@@ -20,7 +21,7 @@ const BASE: Setup = Setup {
     broken: None,
 };
 
-const RUNS: [(&str, Setup); 6] = [
+const RUNS: [(&str, Setup); 8] = [
     (
         "one host",
         Setup {
@@ -56,6 +57,27 @@ const RUNS: [(&str, Setup); 6] = [
         },
     ),
     (
+        "storage that fails",
+        Setup {
+            lines: 2,
+            crashes: 0,
+            failures: 1,
+            grouped: true,
+            ..BASE
+        },
+    ),
+    (
+        "storage that fails, two hosts",
+        Setup {
+            attempts: 2,
+            hosts: 2,
+            expiries: 1,
+            failures: 1,
+            interims: 1,
+            ..BASE
+        },
+    ),
+    (
         "enough attempts",
         Setup {
             attempts: 5,
@@ -78,7 +100,7 @@ const RUNS: [(&str, Setup); 6] = [
     ),
 ];
 
-const LONG: [(&str, Setup); 3] = [
+const LONG: [(&str, Setup); 4] = [
     (
         "two hosts, long",
         Setup {
@@ -96,6 +118,16 @@ const LONG: [(&str, Setup); 3] = [
             hosts: 2,
             expiries: 1,
             interims: 2,
+            ..BASE
+        },
+    ),
+    (
+        "storage that fails, two hosts, long",
+        Setup {
+            lines: 2,
+            hosts: 2,
+            failures: 2,
+            grouped: true,
             ..BASE
         },
     ),
@@ -133,14 +165,15 @@ fn check(name: &str, setup: Setup) -> String {
         losses,
         crashes,
         expiries,
+        failures,
         grouped,
         interims,
         ..
     } = setup;
     let grouped = if grouped { "yes" } else { "no" };
     format!(
-        "| {name} | {hosts} | {lines} | {attempts} | {losses} | {crashes} | {expiries} | {grouped} \
-         | {interims} | {states} |\n"
+        "| {name} | {hosts} | {lines} | {attempts} | {losses} | {crashes} | {expiries} | {failures} \
+         | {grouped} | {interims} | {states} |\n"
     )
 }
 

@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn from_512_octets_on_a_piece_is_long() {
+        let input = Bytes::from(std::vec![7; 2000]);
+        // Behind a copy that has room for both.
+        for (length, pieces) in [(LONG - 1, 1), (LONG, 2), (LONG + 1, 2)] {
+            assert_eq!(batch(&input, &[3, 4, length]).len(), pieces, "{length}");
+        }
+    }
+
+    #[test]
     fn copies_go_in_buffers_of_bounded_size() {
         let input = Bytes::from(std::vec![7; 30_000]);
         let lengths = std::vec![100; 300];

@@ -180,6 +180,7 @@ mod tests {
         naive::all_strings(6, |octets| {
             let whole = naive::faults_of(octets, true);
             let size = naive::canonical_size(octets);
+            assert_eq!(canonical_size(octets), size, "{octets:?}");
             for cut in 0..=octets.len() {
                 let (first, second) = octets.split_at(cut);
                 let mut checker = ContentChecker::new();

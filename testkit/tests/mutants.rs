@@ -1,6 +1,10 @@
 //! Every rule that is broken on purpose is caught.
 #![allow(missing_docs)]
 
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use smtp_checkpoint_testkit::{Failure, ModelStore, Mutant, Report, Rule, Suite};
 
 type Open = Box<dyn FnMut() -> ModelStore>;
@@ -49,17 +53,30 @@ fn caught_by(mutant: Mutant) -> (Run, Rule) {
     }
 }
 
-#[test]
-fn every_mutant_is_caught_by_a_suite() {
-    for mutant in Mutant::ALL {
-        let (run, rule) = caught_by(mutant);
-        match run(&mut suite(mutant)) {
-            Ok(report) => panic!("{mutant:?} is not caught: {report}"),
-            Err(failure) => {
-                println!("{mutant:?}: {}, in {}", failure.violation, failure.case);
-                assert_eq!(failure.violation.rule, rule, "{mutant:?}: {failure}");
-                assert!(!failure.trace.is_empty());
-            }
+fn is_caught(mutant: Mutant) {
+    let (run, rule) = caught_by(mutant);
+    match run(&mut suite(mutant)) {
+        Ok(report) => panic!("{mutant:?} is not caught: {report}"),
+        Err(failure) => {
+            println!("{mutant:?}: {}, in {}", failure.violation, failure.case);
+            assert_eq!(failure.violation.rule, rule, "{mutant:?}: {failure}");
+            assert!(!failure.trace.is_empty());
         }
     }
+}
+
+/// Several at a time: each has a store of its own, and some have to go through half a suite.
+#[test]
+fn every_mutant_is_caught_by_a_suite() {
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(mutant) = Mutant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    is_caught(*mutant);
+                }
+            });
+        }
+    });
 }
