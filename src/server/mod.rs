@@ -165,6 +165,7 @@ mod drive;
 mod event;
 mod progress;
 mod queue;
+mod read;
 mod short;
 mod state;
 mod workspace;

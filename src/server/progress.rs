@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::Line;
 use super::event::{AbandonReason, AbortQuestion, DetachQuestion, Ending, Event};
 use super::queue::Queue;
+use super::read::Line;
 use super::state::Phase;
 use super::{Asked, ServerSession};
 use crate::checkpoint::{Generation, TransactionKey};
