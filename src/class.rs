@@ -61,7 +61,7 @@ static CLASS: [u8; 256] = {
 };
 
 #[inline(always)]
-fn is_in(class: u8, octet: u8) -> bool {
+pub(crate) fn is_in(class: u8, octet: u8) -> bool {
     CLASS[usize::from(octet)] & class != 0
 }
 
@@ -71,9 +71,15 @@ fn is_in(class: u8, octet: u8) -> bool {
 /// that all parsers spend their time in.
 #[inline(always)]
 pub(crate) fn run(class: u8, octets: &[u8]) -> usize {
+    run_where(octets, |octet| is_in(class, octet))
+}
+
+/// How many octets that are `wanted` stand at the start of `octets`.
+#[inline(always)]
+pub(crate) fn run_where(octets: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     let mut len = 0;
     while let Some(octet) = octets.get(len) {
-        if !is_in(class, *octet) {
+        if !wanted(*octet) {
             break;
         }
         len += 1;
@@ -82,8 +88,21 @@ pub(crate) fn run(class: u8, octets: &[u8]) -> usize {
 }
 
 /// The same octet eight times.
-const fn each(octet: u8) -> u64 {
+pub(crate) const fn each(octet: u8) -> u64 {
     u64::from_le_bytes([octet; 8])
+}
+
+/// The first eight octets as a number, with zeros behind the last.
+#[inline(always)]
+pub(crate) fn eight(octets: &[u8]) -> u64 {
+    #[inline(never)]
+    fn few(octets: &[u8]) -> u64 {
+        (octets.iter().rev()).fold(0, |number, octet| number << 8 | u64::from(*octet))
+    }
+    match octets.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => few(octets),
+    }
 }
 
 /// The top bit of the first of eight octets that is below `bound`, which is 128 at most; bits behind
@@ -92,7 +111,7 @@ const fn each(octet: u8) -> u64 {
 /// What an octet lacks is borrowed, which sets its top bit where it was clear, and may spoil those
 /// behind it.
 #[inline(always)]
-const fn first_below(eight: u64, bound: u8) -> u64 {
+pub(crate) const fn first_below(eight: u64, bound: u8) -> u64 {
     eight.wrapping_sub(each(bound)) & !eight & each(0x80)
 }
 

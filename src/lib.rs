@@ -54,8 +54,10 @@ extern crate std;
 
 // Layer 0
 mod class;
+mod dotted;
 mod encoding;
 pub mod error;
+mod lanes;
 pub mod limits;
 pub mod protocol;
 mod syntax;

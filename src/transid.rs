@@ -19,6 +19,8 @@ use core::str::FromStr;
 use thiserror::Error;
 
 use crate::class::{TRANSID_ATOM, split_run};
+use crate::dotted::dotted;
+use crate::lanes::{LANES, sixteen};
 
 /// A well-formed TRANSID, brackets included.
 ///
@@ -108,13 +110,26 @@ impl TransId {
             return Err(TransIdError::TooLong);
         }
         check(value)?;
+        Self::copied(value).ok_or(TransIdError::TooLong)
+    }
+
+    /// A value that was found to be well-formed, if it is not too long.
+    #[inline(always)]
+    pub(crate) fn copied(value: &[u8]) -> Option<Self> {
+        if value.len() > Self::MAX_LEN {
+            return None;
+        }
         let mut octets = [0; Self::MAX_LEN];
-        if let Some(used) = octets.get_mut(..value.len()) {
-            used.copy_from_slice(value);
+        // In pieces of the size that it is moved in afterwards: it is still on its way to memory.
+        for (at, piece) in octets.chunks_exact_mut(LANES).enumerate() {
+            let Some(sixteen) = sixteen(value, at * LANES) else {
+                break;
+            };
+            piece.copy_from_slice(&sixteen);
         }
         // At most 80.
         let len = value.len() as u8;
-        Ok(Self { octets, len })
+        Some(Self { octets, len })
     }
 
     /// Makes a client's TRANSID: 32 lower-case hexadecimal digits from `random`, then `domain`.
@@ -177,7 +192,29 @@ impl TransId {
     }
 }
 
+/// Whether this is a TRANSID, but for its length.
+pub(crate) fn is_well_formed(value: &[u8]) -> bool {
+    check(value).is_ok()
+}
+
+/// The length of the value at the start of `octets`, where it is well-formed and a usual one.
+#[inline(always)]
+pub(crate) fn leading(octets: &[u8]) -> Option<usize> {
+    let (_, end) = dotted(TRANSID_ATOM, TRANSID_ATOM, octets.strip_prefix(b"<")?)?;
+    (octets.get(1 + end) == Some(&b'>')).then_some(end + 2)
+}
+
+#[inline(always)]
 fn check(value: &[u8]) -> Result<(), TransIdError> {
+    if leading(value) == Some(value.len()) {
+        Ok(())
+    } else {
+        check_closely(value)
+    }
+}
+
+#[inline(never)]
+fn check_closely(value: &[u8]) -> Result<(), TransIdError> {
     let mut rest = value
         .strip_prefix(b"<")
         .ok_or(TransIdError::NoOpeningBracket)?;
@@ -348,6 +385,30 @@ mod tests {
         );
         for bad in [&b""[..], b"[::1]", b"a b", b"a\r\nb", b"a>", b"a..b"] {
             assert!(TransId::from_random(random, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_short_value_is_judged_as_octet_by_octet() {
+        const OCTETS: &[u8] = b"<>@.a-=\x80 ";
+        let mut values: Vec<Vec<u8>> = std::vec![Vec::new()];
+        for _ in 0..6 {
+            let longer = values.iter().flat_map(|value| {
+                OCTETS.iter().map(|octet| {
+                    let mut longer = value.clone();
+                    longer.push(*octet);
+                    longer
+                })
+            });
+            values = longer.collect();
+            for value in &values {
+                for fill in [&b""[..], b"0123456789", b"0123456789abcde"] {
+                    let value = [b"<", fill, value].concat();
+                    let sound = check_closely(&value).is_ok();
+                    assert!(leading(&value) != Some(value.len()) || sound, "{value:?}");
+                    assert_eq!(TransId::parse(&value).is_ok(), sound, "{value:?}");
+                }
+            }
         }
     }
 

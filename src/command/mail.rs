@@ -16,11 +16,12 @@
 
 use super::error::CommandError;
 use super::params::{self, Parameter, UnknownParameters};
-use super::path::{ReversePath, scan_reverse_path};
+use super::path::{ReversePath, scan_reverse_path, scan_usual};
 use super::xtext::XText;
+use crate::class::value_run;
 use crate::offset::OctetOffset;
 use crate::syntax::parse_decimal;
-use crate::transid::TransId;
+use crate::transid::{self, TransId};
 use crate::word::Word;
 
 /// What the content is made of (RFC 6152 §2, RFC 3030 §3). Without `BODY=` it is 7BIT.
@@ -133,6 +134,15 @@ pub struct Mail<'a> {
     parameters: &'a [u8],
 }
 
+/// Keywords of parameters that are read at once.
+mod keyword {
+    use super::params::caseless;
+
+    pub(super) const SIZE: u64 = caseless(b"SIZE=");
+    pub(super) const BODY: u64 = caseless(b"BODY=");
+    pub(super) const TRANSID: u64 = caseless(b"TRANSID=");
+}
+
 /// The keywords and values with a meaning here.
 mod word {
     use crate::word::Word;
@@ -179,6 +189,24 @@ fn parse_size(value: &[u8]) -> Option<u64> {
     parse_decimal(value).or_else(too_large)
 }
 
+/// The number at the start of `octets` and what follows its 1 to 19 digits, which always fit.
+#[inline(always)]
+fn leading_decimal(octets: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut value, mut len) = (0, 0);
+    for octet in octets {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        if len == 19 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+        len += 1;
+    }
+    Some((value, octets.get(len..)?)).filter(|_| len > 0)
+}
+
 /// Whether a value can be the transid-spec of RESUME (draft-fanf-smtp-rfc1845bis-01 §2), which is
 /// looked at closely by whoever speaks RESUME.
 pub(super) fn is_resume_transid(value: &[u8]) -> bool {
@@ -206,7 +234,10 @@ impl<'a> Mail<'a> {
     #[inline(always)]
     pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
         use CommandError as E;
-        let scanned = scan_reverse_path(argument).map_err(E::ReversePath)?;
+        let scanned = match scan_usual(argument) {
+            Some(scanned) => scanned,
+            None => scan_reverse_path(argument).map_err(E::ReversePath)?,
+        };
         let mut mail = Mail {
             reverse_path: scanned.path,
             bracketed: scanned.bracketed,
@@ -215,14 +246,25 @@ impl<'a> Mail<'a> {
         };
         let mut rest = scanned.rest;
         let mut unknown = 0;
-        while let Some(parameter) = params::next(&mut rest)? {
+        // Whether the TRANSID is known to be well-formed. It is copied last: it is large.
+        let mut is_usual = false;
+        loop {
+            if let Some(behind) = mail.take_usual(rest, &mut is_usual) {
+                rest = behind;
+                continue;
+            }
+            let Some(parameter) = params::next(&mut rest)? else {
+                break;
+            };
             if !mail.take(parameter)? {
                 params::check_unknown(parameter, mail.parameters, rest, unknown)?;
                 unknown += 1;
             }
         }
         if let Some(value) = mail.transid_value {
-            mail.transid = TransId::parse(value).ok();
+            if is_usual || transid::is_well_formed(value) {
+                mail.transid = TransId::copied(value);
+            }
             let resumes = mail.transoff.is_some() && is_resume_transid(value);
             if mail.transid.is_none() && !resumes {
                 return Err(E::TransId);
@@ -231,6 +273,42 @@ impl<'a> Mail<'a> {
             return Err(E::TransOffAlone);
         }
         Ok(mail)
+    }
+
+    /// Takes a parameter off `rest` that is as usual: one with nothing wrong, nothing rare and not
+    /// there before. All others are for [`take`](Self::take). Says whether it was a TRANSID.
+    #[inline(always)]
+    fn take_usual(&mut self, rest: &'a [u8], is_transid: &mut bool) -> Option<&'a [u8]> {
+        let (keyword, value) = params::usual(rest)?;
+        let behind = match keyword {
+            keyword::SIZE if self.size.is_none() => {
+                let (size, behind) = leading_decimal(value)?;
+                if !params::ends(behind) {
+                    return None;
+                }
+                self.size = Some(size);
+                behind
+            }
+            keyword::BODY if self.body.is_none() => {
+                let (value, behind) = value.split_at_checked(value_run(value))?;
+                if !params::ends(behind) {
+                    return None;
+                }
+                self.body = Some(Body::parse(value)?);
+                behind
+            }
+            keyword::TRANSID if self.transid_value.is_none() => {
+                let (value, behind) = value.split_at_checked(transid::leading(value)?)?;
+                if !params::ends(behind) {
+                    return None;
+                }
+                self.transid_value = Some(value);
+                *is_transid = true;
+                behind
+            }
+            _ => return None,
+        };
+        Some(behind)
     }
 
     /// Takes a known parameter; `false` where it is not one.

@@ -18,9 +18,10 @@ use core::iter::FusedIterator;
 
 use bytes::Bytes;
 
-use super::domain::{DomainOrLiteral, check_utf8, scan_domain, split};
+use super::domain::{DomainOrLiteral, MAX_DOMAIN, check_utf8, scan_domain, split};
 use super::error::MailboxError;
-use crate::class::{ATEXT, split_run};
+use crate::class::{ATEXT, LABEL, split_run};
+use crate::dotted::dotted;
 use crate::text::Text;
 
 /// Octets of a local part (RFC 5321 §4.5.3.1.1).
@@ -190,6 +191,25 @@ impl fmt::Debug for Mailbox<'_> {
 /// A mailbox at the start of `input`, and what follows it.
 #[inline(always)]
 pub(super) fn scan_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), MailboxError> {
+    scan_usual_mailbox(input).map_or_else(|| scan_any_mailbox(input), Ok)
+}
+
+/// The same for nearly every mailbox: of ASCII, and nothing quoted in it.
+#[inline(always)]
+pub(super) fn scan_usual_mailbox(input: &[u8]) -> Option<(Mailbox<'_>, &[u8])> {
+    let (at, end) = dotted(ATEXT, LABEL, input)?;
+    let raw = input.get(..at)?;
+    let domain = input.get(at + 1..end)?;
+    if at > MAX_LOCAL_PART || domain.len() > MAX_DOMAIN {
+        return None;
+    }
+    let (local, domain) = (LocalPart { raw }, DomainOrLiteral::Domain(domain));
+    Some((Mailbox { local, domain }, input.get(end..)?))
+}
+
+/// The same for all.
+#[inline(never)]
+pub(super) fn scan_any_mailbox(input: &[u8]) -> Result<(Mailbox<'_>, &[u8]), MailboxError> {
     let (raw, rest) = scan_local_part(input)?;
     let (domain, rest) = scan_domain(rest.strip_prefix(b"@").ok_or(MailboxError::MissingDomain)?)?;
     let local = LocalPart { raw };

@@ -37,6 +37,8 @@ mod params;
 mod parse;
 mod path;
 mod rcpt;
+#[cfg(test)]
+mod usual_tests;
 mod write;
 mod xtext;
 

@@ -14,7 +14,7 @@
 
 use super::error::CommandError;
 use super::parse::trim_start;
-use crate::class::{KEYWORD, split_run, value_run};
+use crate::class::{KEYWORD, each, eight, first_below, split_run, value_run};
 use crate::syntax::is_wsp;
 use crate::word::Word;
 
@@ -77,6 +77,42 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Parameter<'a>>, Com
     }
     *rest = behind;
     Ok(Some(Parameter { keyword, value }))
+}
+
+/// The keyword of a parameter behind one SPACE and its "=", as [`caseless`] has them, and what
+/// follows. `None` where they are longer than eight octets. Whoever gets it knows the keyword, or
+/// takes the parameter with [`next`].
+#[inline(always)]
+pub(super) fn usual(rest: &[u8]) -> Option<(u64, &[u8])> {
+    let start = rest.strip_prefix(b" ")?;
+    let number = eight(start);
+    let end = first_below(number ^ each(b'='), 1);
+    if end == 0 {
+        return None;
+    }
+    let behind = start.get(end.trailing_zeros() as usize / 8 + 1..)?;
+    // All bits of the "=" and before it.
+    let mask = end ^ end.wrapping_sub(1);
+    Some((number & mask & CASELESS, behind))
+}
+
+/// All bits but the one in which the two cases of a letter differ.
+pub(super) const CASELESS: u64 = each(!0x20);
+
+/// Up to eight octets as a number without regard to case, with zeros behind the last.
+pub(super) const fn caseless(octets: &[u8]) -> u64 {
+    let (mut number, mut left) = (0, octets.len());
+    while left > 0 {
+        left -= 1;
+        number = number << 8 | octets[left] as u64;
+    }
+    number & CASELESS
+}
+
+/// Whether a parameter ends before `behind`.
+#[inline(always)]
+pub(super) fn ends(behind: &[u8]) -> bool {
+    behind.first().is_none_or(|octet| is_wsp(*octet))
 }
 
 /// Checks an unknown parameter that was found in front of `behind`, in `all`, after `count` other

@@ -162,6 +162,21 @@ impl<'a> Command<'a> {
     /// [`sync_lost`](CommandError::sync_lost) is true, the session has to end.
     pub fn parse(line: &'a [u8]) -> Result<Self, CommandError> {
         use CommandError as E;
+        // All that is accepted there is free of what no line may hold.
+        let taken = match verb_and_colon(line) {
+            Some((verb::MAIL, path)) => Mail::parse(path).map(Self::Mail),
+            Some((_, path)) => Rcpt::parse(path).map(Self::Rcpt),
+            None => return Self::parse_any(line),
+        };
+        if taken.is_err() && memchr::memchr3(b'\r', b'\n', 0, line).is_some() {
+            return Err(E::ForbiddenOctet);
+        }
+        taken
+    }
+
+    #[inline(never)]
+    fn parse_any(line: &'a [u8]) -> Result<Self, CommandError> {
+        use CommandError as E;
         let end = line.iter().position(|octet| is_wsp(*octet));
         let (verb, behind) = end
             .and_then(|end| line.split_at_checked(end))
@@ -238,6 +253,40 @@ pub(super) fn trim_end(mut octets: &[u8]) -> &[u8] {
 
 fn trim(octets: &[u8]) -> &[u8] {
     trim_end(trim_start(octets))
+}
+
+/// MAIL or RCPT, and what follows `FROM:` or `TO:` and white space, of a line that begins with
+/// these and a SPACE between them, as most do.
+#[inline(always)]
+fn verb_and_colon(line: &[u8]) -> Option<(Word, &[u8])> {
+    /// All bits but the case of letters.
+    const fn caseless(octets: [u8; 8]) -> u64 {
+        let mut mask = u64::MAX;
+        let mut at = 0;
+        while at < octets.len() {
+            if octets[at].is_ascii_alphabetic() {
+                mask &= !(0x20 << (8 * at));
+            }
+            at += 1;
+        }
+        mask
+    }
+    const MAIL_FRO: [u8; 8] = *b"MAIL FRO";
+    const RCPT_TO: [u8; 8] = *b"RCPT TO:";
+
+    let (start, rest) = line.split_first_chunk::<8>()?;
+    let start = u64::from_le_bytes(*start);
+    let (verb, rest) = if start & caseless(RCPT_TO) == u64::from_le_bytes(RCPT_TO) {
+        (verb::RCPT, rest)
+    } else if start & caseless(MAIL_FRO) == u64::from_le_bytes(MAIL_FRO) {
+        match rest {
+            [b'M' | b'm', b':', rest @ ..] => (verb::MAIL, rest),
+            _ => return None,
+        }
+    } else {
+        return None;
+    };
+    Some((verb, trim(rest)))
 }
 
 /// What follows `FROM:` or `TO:` and white space.

@@ -16,7 +16,7 @@ use core::fmt;
 
 use super::domain::scan_domain;
 use super::error::MailboxError;
-use super::mailbox::{Mailbox, scan_mailbox};
+use super::mailbox::{Mailbox, scan_mailbox, scan_usual_mailbox};
 use crate::syntax::is_wsp;
 
 /// Octets of a path with its brackets and source route (RFC 5321 §4.5.3.1.3).
@@ -156,6 +156,20 @@ pub(super) struct Scanned<'a, P> {
     pub(super) rest: &'a [u8],
 }
 
+/// A mailbox in brackets, as nearly every path is; all others are for the two below.
+#[inline(always)]
+pub(super) fn scan_usual<'a, P: From<Mailbox<'a>>>(input: &'a [u8]) -> Option<Scanned<'a, P>> {
+    let (mailbox, rest) = scan_usual_mailbox(input.strip_prefix(b"<")?)?;
+    let rest = rest.strip_prefix(b">")?;
+    let is_path = rest.first().is_none_or(|octet| is_wsp(*octet)) && mailbox.len() + 2 <= MAX_PATH;
+    is_path.then_some(Scanned {
+        path: mailbox.into(),
+        bracketed: true,
+        rest,
+    })
+}
+
+#[inline(never)]
 pub(super) fn scan_reverse_path(
     input: &[u8],
 ) -> Result<Scanned<'_, ReversePath<'_>>, MailboxError> {
@@ -165,6 +179,7 @@ pub(super) fn scan_reverse_path(
     })
 }
 
+#[inline(never)]
 pub(super) fn scan_forward_path(
     input: &[u8],
 ) -> Result<Scanned<'_, ForwardPath<'_>>, MailboxError> {

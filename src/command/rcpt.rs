@@ -17,10 +17,10 @@ use core::ops::BitOr;
 
 use super::error::CommandError;
 use super::mail::set;
-use super::params::{self, Parameter, UnknownParameters};
-use super::path::{ForwardPath, scan_forward_path};
+use super::params::{self, CASELESS, Parameter, UnknownParameters, caseless, ends};
+use super::path::{ForwardPath, scan_forward_path, scan_usual};
 use super::xtext::XText;
-use crate::class::{ADDR_TYPE, run, split_run};
+use crate::class::{ADDR_TYPE, each, eight, first_below, run, split_run};
 use crate::word::Word;
 
 /// Events that a DSN is wanted for; one at least.
@@ -89,6 +89,37 @@ impl Notify {
         Some(Self::On(events))
     }
 
+    /// The value at the start of `octets`, up to white space or the end, and what follows it.
+    #[inline(always)]
+    fn leading(octets: &[u8]) -> Option<(Self, &[u8])> {
+        const NEVER: u64 = caseless(b"NEVER");
+        const SUCCESS: u64 = caseless(b"SUCCESS");
+        const FAILURE: u64 = caseless(b"FAILURE");
+        const DELAY: u64 = caseless(b"DELAY");
+        let (mut rest, mut events) = (octets, NotifyOn(0));
+        loop {
+            let number = eight(rest);
+            // No name has eight letters.
+            let end = first_below(number, b' ' + 1) | first_below(number ^ each(b','), 1);
+            let before = (end & end.wrapping_neg()) >> 7;
+            events = match number & before.checked_sub(1)? & CASELESS {
+                SUCCESS => events | NotifyOn::SUCCESS,
+                FAILURE => events | NotifyOn::FAILURE,
+                DELAY => events | NotifyOn::DELAY,
+                NEVER => {
+                    let behind = octets.get(b"NEVER".len()..)?;
+                    return (events.0 == 0 && ends(behind)).then_some((Self::Never, behind));
+                }
+                _ => return None,
+            };
+            rest = rest.get(end.trailing_zeros() as usize / 8..)?;
+            match rest.split_first() {
+                Some((b',', next)) => rest = next,
+                _ => return ends(rest).then_some((Self::On(events), rest)),
+            }
+        }
+    }
+
     pub(super) fn write_to(self, line: &mut Vec<u8>) {
         match self {
             Self::Never => line.extend_from_slice(b"NEVER"),
@@ -120,6 +151,18 @@ pub struct Orcpt<'a> {
 }
 
 impl<'a> Orcpt<'a> {
+    /// The value at the start of `octets`, up to white space or the end, and what follows it, if it
+    /// is of the type `rfc822`.
+    #[inline(always)]
+    fn leading(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (addr_type, rest) = octets.split_at_checked(b"rfc822".len())?;
+        if !addr_type.eq_ignore_ascii_case(b"rfc822") {
+            return None;
+        }
+        let (address, behind) = XText::leading(rest.strip_prefix(b";")?)?;
+        ends(behind).then_some((Self { addr_type, address }, behind))
+    }
+
     fn parse(value: &'a [u8]) -> Option<Self> {
         let (addr_type, address) = split_run(ADDR_TYPE, value);
         let address = address.strip_prefix(b";")?;
@@ -179,7 +222,10 @@ impl<'a> Rcpt<'a> {
     /// Reads what stands behind `TO:` and its white space.
     #[inline(always)]
     pub(super) fn parse(argument: &'a [u8]) -> Result<Self, CommandError> {
-        let scanned = scan_forward_path(argument).map_err(CommandError::ForwardPath)?;
+        let scanned = match scan_usual(argument) {
+            Some(scanned) => scanned,
+            None => scan_forward_path(argument).map_err(CommandError::ForwardPath)?,
+        };
         let mut rcpt = Rcpt {
             forward_path: scanned.path,
             bracketed: scanned.bracketed,
@@ -188,13 +234,42 @@ impl<'a> Rcpt<'a> {
         };
         let mut rest = scanned.rest;
         let mut unknown = 0;
-        while let Some(parameter) = params::next(&mut rest)? {
+        loop {
+            if let Some(behind) = rcpt.take_usual(rest) {
+                rest = behind;
+                continue;
+            }
+            let Some(parameter) = params::next(&mut rest)? else {
+                break;
+            };
             if !rcpt.take(parameter)? {
                 params::check_unknown(parameter, rcpt.parameters, rest, unknown)?;
                 unknown += 1;
             }
         }
         Ok(rcpt)
+    }
+
+    /// Takes a parameter off `rest` that is as usual: one with nothing wrong, nothing rare and not
+    /// there before. All others are for [`take`](Self::take).
+    #[inline(always)]
+    fn take_usual(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        const NOTIFY: u64 = caseless(b"NOTIFY=");
+        const ORCPT: u64 = caseless(b"ORCPT=");
+        let (keyword, value) = params::usual(rest)?;
+        match keyword {
+            NOTIFY if self.notify.is_none() => {
+                let (notify, behind) = Notify::leading(value)?;
+                self.notify = Some(notify);
+                Some(behind)
+            }
+            ORCPT if self.orcpt.is_none() => {
+                let (orcpt, behind) = Orcpt::leading(value)?;
+                self.orcpt = Some(orcpt);
+                Some(behind)
+            }
+            _ => None,
+        }
     }
 
     /// Takes a known parameter; `false` where it is not one.

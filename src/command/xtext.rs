@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::iter::FusedIterator;
 
 use crate::class::{XCHAR, run};
+use crate::lanes::run_before;
 
 /// A checked xtext, as it stands on the wire.
 ///
@@ -67,7 +68,32 @@ fn scan(raw: &[u8]) -> Option<Found> {
     }
 }
 
+/// Above 0 for all octets but those of the class `XCHAR`.
+#[inline(always)]
+fn no_xchar(octet: u8) -> u8 {
+    let no_graphic = octet.wrapping_sub(b'!').saturating_sub(b'~' - b'!');
+    let plus = 1u8.saturating_sub(octet ^ b'+');
+    let equals = 1u8.saturating_sub(octet ^ b'=');
+    no_graphic | plus | equals
+}
+
 impl<'a> XText<'a> {
+    /// The xtext at the start of `octets` and what follows it, if it is ASCII, not empty and means
+    /// no control character.
+    #[inline(always)]
+    pub(super) fn leading(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let mut len = run_before(octets, 0, no_xchar)?;
+        while let Some([b'+', high, low]) = octets.get(len..).and_then(<[u8]>::first_chunk) {
+            if (hex(*high)? << 4 | hex(*low)?).is_ascii_control() {
+                return None;
+            }
+            len += 3;
+            len += run_before(octets, len, no_xchar)?;
+        }
+        let (raw, behind) = octets.split_at_checked(len)?;
+        (len > 0 && behind.first().is_none_or(u8::is_ascii)).then_some((Self { raw }, behind))
+    }
+
     /// Checks `raw`; `None` where it is not xtext. The empty text is xtext.
     #[must_use]
     pub fn parse(raw: &'a [u8]) -> Option<Self> {
@@ -174,6 +200,35 @@ mod tests {
         }
         assert!(XText::parse_utf8("é".as_bytes()).is_some());
         assert!(XText::parse_utf8(b"\xc3").is_none());
+    }
+
+    #[test]
+    fn the_class_is_told_without_a_table() {
+        for octet in 0..=u8::MAX {
+            assert_eq!(no_xchar(octet) > 0, run(XCHAR, &[octet]) == 0, "{octet:#x}");
+        }
+    }
+
+    #[test]
+    fn xtext_at_the_start() {
+        for (octets, len) in [
+            (&b"a"[..], Some(1)),
+            (b"bob+2Bx@b.example NOTIFY", Some(17)),
+            (b"+2B+2b+FF", Some(9)),
+            (b"sixteen-octets.. ", Some(16)),
+            (b"a=b", Some(1)),
+            (b"a+2", Some(1)),
+            (b"a+2G", None),
+            (b"a+0D", None),
+            (b"a+7F", None),
+            (b"\xc3\xa9", None),
+            (b"a\xc3\xa9", None),
+            (b" ", None),
+            (b"", None),
+        ] {
+            let found = XText::leading(octets).map(|(text, behind)| (text.raw, behind));
+            assert_eq!(found, len.map(|len| octets.split_at(len)), "{octets:?}");
+        }
     }
 
     #[test]

@@ -145,7 +145,20 @@ impl DotDecoder {
 
     /// Decodes all of the input, or up to the end of the data, and advances `input` over what it
     /// read. `sink` gets the canonical octets in order, in slices that are never empty.
+    #[inline]
     pub fn decode_with(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
+        if self.take_one(input) {
+            sink(input);
+            *input = &[];
+            return DecodeStatus::NeedInput;
+        }
+        self.decode_more(input, sink)
+    }
+
+    /// [`decode_with`](Self::decode_with) for all but the commonest single octets. By itself, so
+    /// that those do not pay for the registers that this takes.
+    #[inline(never)]
+    fn decode_more(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
         let octets = *input;
         let read = self.run(octets, |piece| {
             sink(piece.octets());
@@ -273,9 +286,7 @@ impl DotDecoder {
         wire: &'w [u8],
         mut emit: impl FnMut(Piece<'w>) -> ControlFlow<()>,
     ) -> usize {
-        if let ([octet], State::Text | State::Cr) = (wire, self.state) {
-            // Clients that write octet by octet make a call of each: within a line it is content.
-            self.take(*octet);
+        if self.take_one(wire) {
             let _ = emit(Piece::Input(wire));
             return 1;
         }
@@ -346,6 +357,23 @@ impl DotDecoder {
             let _ = emit(Piece::Input(rest));
         }
         wire.len()
+    }
+
+    /// Takes an input of one octet that is content, as clients send it that write octet by octet.
+    #[inline(always)]
+    fn take_one(&mut self, wire: &[u8]) -> bool {
+        let &[octet] = wire else {
+            return false;
+        };
+        let content = match self.state {
+            State::Text | State::Cr => true,
+            State::LineStart => octet != b'.',
+            State::Dot | State::DotCr | State::Ended => false,
+        };
+        if content {
+            self.take(octet);
+        }
+        content
     }
 
     /// An octet of content.

@@ -31,8 +31,9 @@ pub(super) const NEAR: usize = BLOCK + 3;
 /// How blocks are looked at. A kernel decides the speed, not what is found.
 pub(super) trait Kernel: Copy {
     /// Goes on from `at` block by block, up to the first that holds an event or has less than three
-    /// octets behind it. Without `DOTS` LF "." is no event.
-    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize) -> usize;
+    /// octets behind it. If all of those that are left are in the last block, which begins at `last`,
+    /// and that holds none: to its end. Without `DOTS` LF "." is no event.
+    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize, last: usize) -> usize;
 
     /// Calls `event` with the place of each event within the block, in order. Gives whether there
     /// was any.
@@ -85,8 +86,8 @@ pub(super) struct Portable;
 
 impl Kernel for Portable {
     #[inline(always)]
-    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize) -> usize {
-        skip_portable::<DOTS>(octets, at)
+    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize, last: usize) -> usize {
+        skip_portable::<DOTS>(octets, at, last)
     }
 
     #[inline(always)]
@@ -121,14 +122,17 @@ impl Kernel for Portable {
 
 /// By itself, so that it becomes the same vector code wherever it is used.
 #[inline(never)]
-fn skip_portable<const DOTS: bool>(octets: &[u8], mut at: usize) -> usize {
+fn skip_portable<const DOTS: bool>(octets: &[u8], mut at: usize, last: usize) -> usize {
     while let Some(near) = window::<NEAR>(octets, at) {
         if holds::<DOTS, BLOCK>(near) {
-            break;
+            return at;
         }
         at += BLOCK;
     }
-    at
+    match window::<NEAR>(octets, last) {
+        Some(near) if !holds::<DOTS, BLOCK>(near) => last + BLOCK,
+        _ => at,
+    }
 }
 
 /// The same for a block of an input that is too short for the large one.
@@ -227,10 +231,7 @@ pub(super) fn scan<K: Kernel, const DOTS: bool>(
         let mut closer = false;
         while at < last + BLOCK {
             if !closer {
-                at = kernel.skip::<DOTS>(octets, at);
-                if at > last && kernel.skip::<DOTS>(octets, last) > last {
-                    at = last + BLOCK;
-                }
+                at = kernel.skip::<DOTS>(octets, at, last);
             }
             // The last block ends with the input and overlaps the one before it.
             let base = at.min(last);
@@ -256,7 +257,8 @@ pub(super) fn scan<K: Kernel, const DOTS: bool>(
     while at + 1 < octets.len() {
         let mut end = octets.len() - 1;
         let last = octets.len().checked_sub(SMALL + 2);
-        if let Some(last) = last.filter(|last| at < last + SMALL) {
+        // For one or two a block would be too much.
+        if let Some(last) = last.filter(|last| at + 2 < last + SMALL) {
             let base = at.min(last);
             end = base + SMALL;
             if window(octets, base).is_some_and(|few| !few_hold::<DOTS>(few)) {
@@ -364,6 +366,19 @@ mod tests {
                     octets[at + 1] = b;
                     check(&octets);
                 }
+            }
+        }
+    }
+
+    /// Kernels may choose their blocks by where the octets lie.
+    #[test]
+    fn wherever_the_octets_lie_in_memory() {
+        for start in 0..34 {
+            let mut memory = std::vec![b'x'; start + 700];
+            for at in start..memory.len() - 2 {
+                memory[at..at + 3].copy_from_slice(b"\r\n.");
+                check(&memory[start..]);
+                memory[at..at + 3].copy_from_slice(b"xxx");
             }
         }
     }

@@ -16,11 +16,14 @@ use core::ops::ControlFlow;
 use pulp::x86::V3;
 use pulp::{NullaryFnOnce, cast};
 
-use super::scan::{BLOCK, Job, Kernel, LAST, Window, window};
+use super::scan::{BLOCK, Job, Kernel, LAST, NEAR, Window, window};
 use super::{CR, LF};
 
 /// Octets in a vector register.
 const LANES: usize = 32;
+
+/// Events and least octets, lane by lane.
+type Found = (__m256i, __m256i);
 
 /// AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -82,17 +85,37 @@ impl Wide {
         (found, octets)
     }
 
+    /// What [`any`](Self::any) finds events in: ones where there is one, NUL apart, and the least
+    /// octet of each lane.
     #[inline(always)]
-    fn holds_event<const DOTS: bool>(self, window: &Window) -> bool {
-        let avx2 = self.0.avx2;
+    fn events<const DOTS: bool>(self, window: &Window) -> Found {
         let (mut found, mut least) = self.events_at::<DOTS>(window, 0);
         for at in (LANES..BLOCK).step_by(LANES) {
             let (more, octets) = self.events_at::<DOTS>(window, at);
-            found = avx2._mm256_or_si256(found, more);
-            least = avx2._mm256_min_epu8(least, octets);
+            (found, least) = self.either((found, least), (more, octets));
         }
+        (found, least)
+    }
+
+    #[inline(always)]
+    fn either(self, one: Found, other: Found) -> Found {
+        let avx2 = self.0.avx2;
+        (
+            avx2._mm256_or_si256(one.0, other.0),
+            avx2._mm256_min_epu8(one.1, other.1),
+        )
+    }
+
+    #[inline(always)]
+    fn any(self, (found, least): Found) -> bool {
+        let avx2 = self.0.avx2;
         let nul = avx2._mm256_cmpeq_epi8(least, self.splat(0));
         avx2._mm256_movemask_epi8(avx2._mm256_or_si256(found, nul)) != 0
+    }
+
+    #[inline(always)]
+    fn holds_event<const DOTS: bool>(self, window: &Window) -> bool {
+        self.any(self.events::<DOTS>(window))
     }
 
     /// One bit for each octet from `at + 1` on.
@@ -106,16 +129,68 @@ impl Wide {
     }
 }
 
-impl Kernel for Wide {
+/// [`Kernel::skip`], a function by itself: within another the compiler loads its constants anew for
+/// each block.
+struct Skip<'o, const DOTS: bool> {
+    kernel: Wide,
+    octets: &'o [u8],
+    at: usize,
+    last: usize,
+}
+
+impl<const DOTS: bool> NullaryFnOnce for Skip<'_, DOTS> {
+    type Output = usize;
+
     #[inline(always)]
-    fn skip<const DOTS: bool>(self, octets: &[u8], mut at: usize) -> usize {
-        while let Some(near) = window(octets, at) {
-            if self.holds_event::<DOTS>(near) {
+    fn call(self) -> usize {
+        let Self {
+            kernel,
+            octets,
+            mut at,
+            last,
+        } = self;
+        if let Some(near) = window(octets, at) {
+            if kernel.holds_event::<DOTS>(near) {
+                return at;
+            }
+            // The second block overlaps the first, so that from then on a third of the loads never
+            // crosses a cache line.
+            at += BLOCK - octets.as_ptr().addr().wrapping_add(at + 1) % LANES;
+        }
+        // Two blocks with one branch, then what is left of them one by one.
+        while let Some(near) = window::<{ BLOCK + NEAR }>(octets, at) {
+            let (first, second) = (window(near, 0), window(near, BLOCK));
+            let (Some(first), Some(second)) = (first, second) else {
                 break;
+            };
+            let found = kernel.events::<DOTS>(first);
+            if kernel.any(kernel.either(found, kernel.events::<DOTS>(second))) {
+                break;
+            }
+            at += 2 * BLOCK;
+        }
+        while let Some(near) = window(octets, at) {
+            if kernel.holds_event::<DOTS>(near) {
+                return at;
             }
             at += BLOCK;
         }
-        at
+        match window(octets, last) {
+            Some(near) if !kernel.holds_event::<DOTS>(near) => last + BLOCK,
+            _ => at,
+        }
+    }
+}
+
+impl Kernel for Wide {
+    #[inline(always)]
+    fn skip<const DOTS: bool>(self, octets: &[u8], at: usize, last: usize) -> usize {
+        self.0.vectorize(Skip::<DOTS> {
+            kernel: self,
+            octets,
+            at,
+            last,
+        })
     }
 
     #[inline(always)]

@@ -45,7 +45,8 @@ impl<'a> CapabilitiesRef<'a> {
             return Err(CapabilitiesError::NotOk);
         }
         let (wire, form) = (reply.wire(), Form::Wire);
-        let (offers, end) = Offers::read(wire, form, limits.ehlo_keywords);
+        let rest = wire.get(reply.first_octets()..);
+        let (offers, end) = Offers::read(wire, rest, form, limits.ehlo_keywords);
         let lines = wire.get(..end).unwrap_or_default();
         Ok(Self {
             lines,

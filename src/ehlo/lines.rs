@@ -9,7 +9,7 @@
 //! ```
 
 use super::read::Keyword;
-use super::{MAX_TIMER, RdlvOffer, SizeOffer, name};
+use super::{MAX_TIMER, RdlvOffer, SizeOffer, name, plain};
 use crate::class::run_from;
 use crate::syntax::parse_decimal;
 use crate::word::Word;
@@ -44,6 +44,20 @@ impl<'a> Lines<'a> {
     pub(super) const fn new(octets: &'a [u8], form: Form) -> Self {
         let rest = Some(octets);
         Self { rest, form }
+    }
+
+    /// Takes the next line, if [`plain`] reads it.
+    #[inline(always)]
+    fn next_plain(&mut self) -> Option<plain::Found> {
+        let octets = self.rest?;
+        let (code, ending) = match self.form {
+            Form::Texts => (0, &b"\n"[..]),
+            Form::Wire => (4, &b"\r\n"[..]),
+        };
+        let text = octets.get(code..)?;
+        let found = plain::line(text, ending)?;
+        self.rest = text.get(found.octets..);
+        Some(found)
     }
 
     /// Octets that are left.
@@ -147,7 +161,7 @@ impl Known {
     pub(super) const CHECKPOINT: Self = Self(1);
     pub(super) const RESUME: Self = Self(1 << 1);
     pub(super) const PIPELINING: Self = Self(1 << 2);
-    const SIZE: Self = Self(1 << 3);
+    pub(super) const SIZE: Self = Self(1 << 3);
     pub(super) const EIGHT_BIT_MIME: Self = Self(1 << 4);
     pub(super) const SMTPUTF8: Self = Self(1 << 5);
     pub(super) const DSN: Self = Self(1 << 6);
@@ -218,14 +232,25 @@ impl Default for Offers {
 }
 
 impl Offers {
-    /// Reads the first `limit` lines of a reply behind the one that names the server. Returns the
-    /// octets that they all take, too.
+    /// Reads the first `limit` lines of `rest`, which is what follows the line of `octets` that
+    /// names the server. Returns the octets that they all take, too.
     #[inline(always)]
-    pub(super) fn read(octets: &[u8], form: Form, limit: usize) -> (Self, usize) {
+    pub(super) fn read(
+        octets: &[u8],
+        rest: Option<&[u8]>,
+        form: Form,
+        limit: usize,
+    ) -> (Self, usize) {
         let mut offers = Self::default();
-        let mut lines = Lines::new(octets, form);
-        lines.next();
+        let mut lines = Lines { rest, form };
         for _ in 0..limit {
+            if let Some(found) = lines.next_plain() {
+                if let Some(limit) = found.size {
+                    offers.size.get_or_insert(size_offer(limit));
+                }
+                offers.known.0 |= found.known.0;
+                continue;
+            }
             let start = octets.len() - lines.left();
             let Some(line) = lines.next() else {
                 break;
@@ -272,7 +297,7 @@ impl Offers {
         let lines = octets.get(start..end).unwrap_or_default();
         Lines::new(lines, form)
             .filter_map(Line::keyword)
-            .filter(|keyword| Known::of(keyword) == Known::AUTH)
+            .filter(|keyword| Word::new(keyword.name) == word::AUTH || old_auth(keyword).is_some())
             .flat_map(|keyword| {
                 let first = old_auth(&keyword).filter(|first| !first.is_empty());
                 first.into_iter().chain(keyword.each_parameter())
@@ -281,10 +306,14 @@ impl Offers {
 }
 
 fn size(keyword: &Keyword<'_>) -> SizeOffer {
-    match keyword.each_parameter().next().and_then(parse_decimal) {
-        Some(0) => SizeOffer::NoFixedLimit,
-        Some(octets) => SizeOffer::Limit(octets),
-        None => SizeOffer::Unstated,
+    (keyword.each_parameter().next().and_then(parse_decimal))
+        .map_or(SizeOffer::Unstated, size_offer)
+}
+
+const fn size_offer(limit: u64) -> SizeOffer {
+    match limit {
+        0 => SizeOffer::NoFixedLimit,
+        octets => SizeOffer::Limit(octets),
     }
 }
 

@@ -23,6 +23,7 @@
 mod borrowed;
 mod build;
 mod lines;
+mod plain;
 mod read;
 
 pub use borrowed::CapabilitiesRef;

@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use super::lines::{Form, Offers};
 use super::{CapabilitiesRef, RdlvOffer, SizeOffer};
+use crate::class::run_where;
 use crate::limits::Limits;
 use crate::reply::{Reply, ReplyCode};
 use crate::syntax::is_wsp;
@@ -90,9 +91,14 @@ impl<'a> Keyword<'a> {
 
     /// The parameters one by one.
     pub fn each_parameter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.parameters
-            .split(|octet| is_wsp(*octet))
-            .filter(|parameter| !parameter.is_empty())
+        let mut rest = self.parameters;
+        core::iter::from_fn(move || {
+            let start = run_where(rest, is_wsp);
+            let len = run_where(rest.get(start..)?, |octet| !is_wsp(octet));
+            let parameter = rest.get(start..start + len)?;
+            rest = rest.get(start + len..)?;
+            (len > 0).then_some(parameter)
+        })
     }
 }
 
@@ -107,7 +113,8 @@ impl Capabilities {
             return Err(CapabilitiesError::NotOk);
         }
         let mut text = reply.raw_text().clone();
-        let (offers, end) = Offers::read(&text, Form::Texts, limits.ehlo_keywords);
+        let rest = memchr::memchr(b'\n', &text).and_then(|lf| text.get(lf + 1..));
+        let (offers, end) = Offers::read(&text, rest, Form::Texts, limits.ehlo_keywords);
         text.truncate(end);
         Ok(Self { text, offers })
     }

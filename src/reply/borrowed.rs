@@ -37,6 +37,8 @@ pub struct ReplyRef<'a> {
     code: ReplyCode,
     /// The lines as they came, each with its CRLF, all of them checked.
     wire: &'a [u8],
+    /// Octets of the first line, without its CRLF.
+    first: usize,
 }
 
 /// What stands at the start of a slice.
@@ -76,6 +78,7 @@ impl<'a> ReplyRef<'a> {
         };
         let (line, mut rest) = line?;
         let first = parse_line(line)?;
+        let first_len = line.len();
         let mut position = first.position;
         while let Position::MoreFollow = position {
             if let Some(tail) = behind_same(rest, line) {
@@ -95,7 +98,11 @@ impl<'a> ReplyRef<'a> {
         let len = input.len().saturating_sub(rest.len());
         let wire = input.get(..len).unwrap_or_default();
         let code = first.code;
-        Ok(Some(Self { code, wire }))
+        Ok(Some(Self {
+            code,
+            wire,
+            first: first_len,
+        }))
     }
 
     /// The reply code.
@@ -126,10 +133,16 @@ impl<'a> ReplyRef<'a> {
         self.wire
     }
 
+    /// Octets of the first line as it came, with its CRLF.
+    pub(crate) const fn first_octets(&self) -> usize {
+        self.first + 2
+    }
+
     /// The text of the first line. The offset of a 355 stands here.
     #[must_use]
     pub fn first_line(&self) -> &'a [u8] {
-        self.lines().next().unwrap_or_default()
+        // The code may be all there is.
+        self.wire.get(4..self.first).unwrap_or_default()
     }
 
     /// The reply in memory of its own, as [`ReplyReader`](super::ReplyReader) would have read it.

@@ -42,7 +42,7 @@ pub const COMMAND: &str = "parse command";
 pub const REPLY: &str = "parse reply";
 
 /// The command lines: a name, the line, its path.
-pub const LINES: [(&str, &[u8], &str); 4] = [
+pub const LINES: [(&str, &[u8], &str); 5] = [
     (
         "MAIL, SIZE BODY TRANSID",
         b"MAIL FROM:<alice.smith@mail.example.com> SIZE=1048576 BODY=8BITMIME \
@@ -54,6 +54,13 @@ pub const LINES: [(&str, &[u8], &str); 4] = [
         b"RCPT TO:<bob.jones@lists.example.net> NOTIFY=SUCCESS,FAILURE \
           ORCPT=rfc822;bob.jones@lists.example.net\r\n",
         "bob.jones@lists.example.net",
+    ),
+    // A "+" in the address has to be written as xtext.
+    (
+        "RCPT, NOTIFY ORCPT with +",
+        b"RCPT TO:<bob.jones+news@lists.example.net> NOTIFY=SUCCESS,FAILURE \
+          ORCPT=rfc822;bob.jones+2Bnews@lists.example.net\r\n",
+        "bob.jones+news@lists.example.net",
     ),
     (
         "MAIL",
@@ -207,7 +214,8 @@ fn check_command(line: &[u8], path: &str) {
         }
         (Command::Rcpt(rcpt), smtp_proto::Request::Rcpt { to }) => {
             assert_eq!(to.address, path);
-            assert_eq!(rcpt.orcpt.is_some(), to.orcpt.is_some());
+            let orcpt = rcpt.orcpt.map(|orcpt| orcpt.address.decoded().collect());
+            assert_eq!(orcpt, to.orcpt.map(|orcpt| orcpt.into_owned().into_bytes()));
         }
         other => panic!("{other:?}"),
     }
