@@ -61,6 +61,28 @@ impl Said {
     }
 }
 
+impl Said {
+    fn clear(&mut self) {
+        const KEPT: usize = 4096;
+        self.lines.clear();
+        self.lines.shrink_to(KEPT);
+        self.recipients.clear();
+        self.recipients.shrink_to(KEPT / size_of::<Entry>());
+        self.mail.line = 0..0;
+        self.mail.reply = None;
+    }
+}
+
+/// With room for the commands of a usual message.
+#[cold]
+fn first() -> Arc<Said> {
+    Arc::new(Said {
+        lines: Vec::with_capacity(256),
+        recipients: Vec::with_capacity(4),
+        ..Said::nothing()
+    })
+}
+
 impl PartialEq for Envelope {
     fn eq(&self, other: &Self) -> bool {
         self.said() == other.said()
@@ -145,22 +167,26 @@ impl Envelope {
 
     /// For changes: from here on this envelope shares nothing.
     fn own(&mut self) -> &mut Said {
-        Arc::make_mut(self.said.get_or_insert_with(|| Arc::new(Said::nothing())))
+        Arc::make_mut(self.said.get_or_insert_with(first))
+    }
+
+    /// Lets go of what others have too: it is not to be changed, and is of no use here.
+    fn release(&mut self) {
+        if self
+            .said
+            .as_ref()
+            .is_some_and(|said| Arc::strong_count(said) > 1)
+        {
+            self.said = None;
+        }
     }
 
     /// Forgets all, keeps the memory up to a bound, where nobody else has it.
     pub(crate) fn clear(&mut self) {
-        const KEPT: usize = 4096;
-        let Some(said) = self.said.as_mut().and_then(Arc::get_mut) else {
-            self.said = None;
-            return;
-        };
-        said.lines.clear();
-        said.lines.shrink_to(KEPT);
-        said.recipients.clear();
-        said.recipients.shrink_to(KEPT / size_of::<Entry>());
-        said.mail.line = 0..0;
-        said.mail.reply = None;
+        self.release();
+        if self.said.is_some() {
+            self.own().clear();
+        }
     }
 
     pub(crate) fn begin(&mut self, mail: &[u8]) -> Result<(), NotAnEnvelopeLine> {
@@ -173,11 +199,9 @@ impl Envelope {
 
     /// Begins with a line that was read as a MAIL command.
     pub(crate) fn begin_with(&mut self, mail: &[u8]) {
-        /// Enough for the commands of a usual message.
-        const FIRST: usize = 256;
-        self.clear();
+        self.release();
         let said = self.own();
-        said.lines.reserve(FIRST.max(mail.len()));
+        said.clear();
         said.lines.extend_from_slice(mail);
         said.mail.line = 0..mail.len();
     }

@@ -154,6 +154,20 @@ impl LineReader {
         }
     }
 
+    /// How long the line at the start of `input` is, without its CRLF, where it stands there whole
+    /// and nothing is wrong with it; such a line need not be read. `None` says nothing.
+    #[cfg(feature = "session")]
+    #[inline]
+    pub(crate) fn whole(&self, input: &[u8], limit: usize) -> Option<usize> {
+        if self.is_mid_line() {
+            return None;
+        }
+        // The first control mostly is the CR at its end.
+        let len = run_from(b' ', input);
+        let fits = len.saturating_add("\r\n".len()) <= limit;
+        (fits && input.get(len..)?.starts_with(b"\r\n")).then_some(len)
+    }
+
     /// What was wrong with the line that was read last.
     pub(crate) fn take_error(&mut self) -> Option<LineError> {
         self.error.take()
@@ -382,6 +396,28 @@ mod tests {
         ] {
             assert_eq!(lines_of(&[input], 512), [Err(error)], "{input:?}");
         }
+    }
+
+    #[cfg(feature = "session")]
+    #[test]
+    fn a_line_that_is_whole_reads_as_that() {
+        const ALPHABET: [u8; 5] = [b'a', b'\t', b'\r', b'\n', 0];
+        for word in 0..5usize.pow(6) {
+            let input: Vec<u8> = (0..6)
+                .map(|place| ALPHABET[word / 5usize.pow(place) % 5])
+                .collect();
+            for limit in [0, 3, 4, 100] {
+                let whole = LineReader::new().whole(&input, limit);
+                let read = LineReader::new().read(&mut Bytes::copy_from_slice(&input), limit);
+                let line = read.and_then(Result::ok);
+                // Some are left to be read.
+                let plain = line.filter(|line| !line.contains(&b'\t'));
+                assert_eq!(whole, plain.map(|line| line.len()), "{input:?} {limit}");
+            }
+        }
+        let mut reader = LineReader::new();
+        assert_eq!(reader.read(&mut Bytes::from_static(b"NO"), 512), None);
+        assert_eq!(reader.whole(b"OP\r\n", 512), None);
     }
 
     #[test]

@@ -36,12 +36,24 @@ impl Output {
         &mut self.waiting
     }
 
+    /// Writes octets that stand ready. Where there is no buffer they get one of their size: mostly
+    /// they are all that is said at a time.
+    pub(crate) fn write(&mut self, octets: &[u8]) {
+        if self.waiting.capacity() == 0 {
+            self.waiting = BytesMut::from(octets);
+        } else {
+            self.waiting.extend_from_slice(octets);
+        }
+    }
+
     /// From here on a small buffer is kept although it is empty, so that the next reply takes no
     /// new one. Without it an idle session holds none.
     pub(crate) fn keep(&mut self) {
         if !self.keeps {
             self.keeps = true;
-            self.waiting.reserve(FIRST);
+            if self.waiting.capacity() == 0 {
+                self.waiting = BytesMut::with_capacity(FIRST);
+            }
         }
     }
 

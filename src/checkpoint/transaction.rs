@@ -363,7 +363,7 @@ impl Transaction {
 
     /// The same for a line that was read as this MAIL command.
     pub(crate) fn begin_with(&mut self, line: &[u8], mail: &Mail<'_>, key: Option<TransactionKey>) {
-        self.clear();
+        self.clear_all_but_envelope();
         self.envelope.begin_with(line);
         self.is_binary = mail.body == Some(Body::BinaryMime);
         self.key = key;
@@ -697,9 +697,14 @@ impl Transaction {
 
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
+        self.envelope.clear();
+        self.clear_all_but_envelope();
+    }
+
+    fn clear_all_but_envelope(&mut self) {
         // One by one: as a whole it would be moved about.
         let Self {
-            envelope,
+            envelope: _,
             key,
             generation,
             basis,
@@ -718,7 +723,6 @@ impl Transaction {
             takes_back,
             is_binary,
         } = self;
-        envelope.clear();
         *key = None;
         *generation = None;
         *basis = Basis::Fresh;

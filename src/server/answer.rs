@@ -58,10 +58,8 @@ impl ServerSession {
 
     /// Takes the open question of the phase if `token` is its own.
     fn take_asked(&mut self, now: Timestamp, token: &Token) -> bool {
-        self.now = self.now.max(now);
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == token.number());
+        self.note_time(now);
+        let current = self.asked == Some(token.number());
         if current {
             self.asked = None;
         }
@@ -70,9 +68,7 @@ impl ServerSession {
 
     /// Whether the verdict has the final replies that are owed. A stale one is not looked at.
     fn check_verdict(&self, token: &Token, verdict: &Verdict) -> Result<(), UsageError> {
-        let current = self
-            .asked
-            .is_some_and(|asked| asked.number == token.number());
+        let current = self.asked == Some(token.number());
         if current {
             verdict.check(self.work.transaction.expected_replies())?;
         }
@@ -181,7 +177,7 @@ impl ServerSession {
         {
             MailOutcome::Fresh => {
                 self.go(Step::MailAccepted);
-                self.reply(reply);
+                self.reply_with(&reply);
             }
             MailOutcome::Restart(offset) => {
                 self.go(Step::MailAccepted);
@@ -218,7 +214,7 @@ impl ServerSession {
         ensure!(self.knows(&question.token), question, ForeignToken);
         let fits = is_acceptance(&reply) || is_refusal(&reply);
         ensure!(fits, question, ReplyCode);
-        self.now = self.now.max(now);
+        self.note_time(now);
         let number = question.token.number();
         let slot = self
             .work
@@ -419,7 +415,7 @@ impl ServerSession {
         answer: ResetAnswer,
     ) -> Answer<AbortQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.answer_way_out_by_abort(&question.token, answer) {
             Ok(Answered::Taken)
         } else {
@@ -441,7 +437,7 @@ impl ServerSession {
         answer: DetachAnswer,
     ) -> Answer<DetachQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.answer_way_out_by_detach(&question.token, answer) {
             Ok(Answered::Taken)
         } else {
@@ -461,7 +457,7 @@ impl ServerSession {
         answer: AbandonAnswer,
     ) -> Answer<AbandonQuestion> {
         ensure!(self.knows(&question.token), question, ForeignToken);
-        self.now = self.now.max(now);
+        self.note_time(now);
         let current = self
             .work
             .abandon
@@ -571,7 +567,7 @@ impl ServerSession {
         if !self.take_asked(now, &question.token) {
             return Ok(Answered::Stale);
         }
-        if !self.input.is_empty() {
+        if self.input.is_some() {
             self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
             self.close(Some(standard::BAD_SEQUENCE.into()), Ending::Closed);
             return Ok(Answered::Taken);
@@ -605,7 +601,7 @@ impl ServerSession {
             let fits = is_acceptance(reply) || is_refusal(reply);
             ensure!(fits, question, ReplyCode);
         }
-        self.now = self.now.max(now);
+        self.note_time(now);
         let current = self
             .work
             .aside
@@ -650,10 +646,11 @@ impl ServerSession {
         {
             return Err(UsageError::OutOfTurn);
         }
-        self.now = self.now.max(now);
+        self.note_time(now);
         // A record that was due and has not been told yet would count what is not stored.
-        self.events
-            .retain(|event| !matches!(event, Event::CheckpointDue { .. }));
+        let counts_content = |event: &Event| matches!(event, Event::CheckpointDue { .. });
+        self.events.retain(|event| !counts_content(event));
+        self.work.event.take_if(|event| counts_content(event));
         self.work.transaction.fail();
         self.work.content.fail(reply);
         Ok(())
@@ -662,7 +659,7 @@ impl ServerSession {
     /// Writes the final reply, or with LMTP the final replies, and ends the transaction.
     pub(super) fn give_final_replies(&mut self, replies: &[Reply]) {
         for reply in replies {
-            self.reply(reply.clone());
+            self.reply_with(reply);
         }
         self.note_completed();
         self.note_given(replies);

@@ -8,12 +8,11 @@ use super::event::{
     AuthQuestion, AuthResponseQuestion, BurlQuestion, ClaimToConfirm, CommandQuestion,
     DataQuestion, Ending, Event, HelloQuestion, MailQuestion, RcptQuestion, StartTlsQuestion,
 };
+use super::read::Line;
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
-use crate::command::{
-    AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64, is_bdat,
-};
+use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
 use crate::error::PeerError;
 use crate::line::LineError;
 use crate::protocol::Protocol;
@@ -21,72 +20,7 @@ use crate::rdlv::{Submission, SubmissionOutcome};
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
 
 impl ServerSession {
-    /// Reads and answers one command; false where there is none, or it has to wait.
-    pub(super) fn read_command(&mut self) -> bool {
-        if self.work.drain.is_some() {
-            return self.drain_chunk();
-        }
-        let full = self.output.pending() > self.config.limits.output;
-        if full || self.work.aside.is_some() || self.waits_for_taken_back() {
-            return false;
-        }
-        // Looked at before it is taken: a session that never came to a MAIL makes no workspace.
-        let held = if self.work.held.is_some() {
-            self.work.held.take()
-        } else {
-            None
-        };
-        let line = match held {
-            Some(line) => line,
-            None => {
-                let limit = self.config.limits.command_line;
-                if !self.lines.is_mid_line() {
-                    self.before_command = self.received - self.input.len() as u64;
-                }
-                match self.lines.read_any(&mut self.input, limit) {
-                    Some(line) => line,
-                    None => return false,
-                }
-            }
-        };
-        let line = match self.lines.take_error() {
-            None => line,
-            // What follows may be a chunk of any size, and must not be run as commands.
-            Some(_) if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
-            Some(LineError::TooLong) => Bytes::from_static(TOO_LONG),
-            Some(LineError::BareCr | LineError::BareLf | LineError::Nul) => {
-                Bytes::from_static(FORBIDDEN_OCTET)
-            }
-        };
-        let command = Command::parse(&line);
-        // Replies keep the order of the commands: only recipients may be asked side by side.
-        let waits = match &command {
-            Ok(Command::Rcpt(_)) => {
-                self.work.recipients.len() >= self.config.limits.open_questions.max(1)
-            }
-            _ => !self.work.recipients.is_empty(),
-        };
-        if waits {
-            self.work.held = Some(line);
-            return false;
-        }
-        self.since = self.now;
-        self.codeless = is_hello(&line, self.config.protocol);
-        match command {
-            Err(_) if line == TOO_LONG => {
-                self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
-            }
-            Err(CommandError::ForbiddenOctet) => {
-                self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
-            }
-            Err(error) => self.malformed(&line, error),
-            Ok(command) if self.progress_is_open() => self.answer_to_progress(&line, &command),
-            Ok(command) => self.command(&line, command),
-        }
-        true
-    }
-
-    fn malformed(&mut self, line: &[u8], error: CommandError) {
+    pub(super) fn malformed(&mut self, line: &[u8], error: CommandError) {
         let checkpoint = self.config.offers.checkpoint && self.extended;
         match error {
             // What was not offered is unknown, however it is written.
@@ -119,7 +53,7 @@ impl ServerSession {
         }
     }
 
-    fn command(&mut self, line: &Bytes, command: Command<'_>) {
+    pub(super) fn command(&mut self, line: Line<'_>, command: &Command<'_>) {
         if !matches!(
             command,
             Command::Rcpt(_) | Command::Data | Command::Bdat(_) | Command::Burl(_)
@@ -128,22 +62,22 @@ impl ServerSession {
         }
         match command {
             Command::Ehlo(_) | Command::Lhlo(_) | Command::Helo(_) => {
-                self.hello_command(&command);
+                self.hello_command(command);
             }
             Command::Mail(mail) => {
-                self.mail(line, &mail);
+                self.mail(line, mail);
                 if self.phase != Phase::MailAsked && !self.phase.in_transaction() {
                     self.excuse_group();
                 }
             }
-            Command::Rcpt(rcpt) => self.rcpt(line, &rcpt),
+            Command::Rcpt(rcpt) => self.rcpt(line, rcpt),
             Command::Data => self.data(DataCommand::Data),
             Command::Bdat(bdat) => self.data(DataCommand::Chunk {
                 size: bdat.size,
                 last: bdat.last,
             }),
             Command::Burl(burl) => self.data(DataCommand::Burl {
-                url: line.slice_ref(burl.url),
+                url: line.part(burl.url),
                 last: burl.last,
             }),
             Command::Rset => {
@@ -159,7 +93,7 @@ impl ServerSession {
             Command::Help(_) if !self.config.ask_commands => self.aside(HELP),
             Command::StartTls => self.starttls(),
             Command::Auth(auth) => self.auth_command(auth.mechanism, auth.initial, line),
-            Command::Rdlv(rdlv) => self.rdlv_command(rdlv),
+            Command::Rdlv(rdlv) => self.rdlv_command(*rdlv),
             Command::Cont => self.no_progress_open(self.config.offers.rdlv.is_some()),
             Command::Deta => self.no_progress_open(self.config.offers_deta()),
             Command::Resume(_) => self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED),
@@ -198,7 +132,7 @@ impl ServerSession {
         }
     }
 
-    fn ask_command(&mut self, line: &Bytes) {
+    fn ask_command(&mut self, line: Line<'_>) {
         if !self.config.ask_commands {
             return self.fault(PeerError::UnknownCommand, standard::UNKNOWN_COMMAND);
         }
@@ -210,14 +144,14 @@ impl ServerSession {
             number: token.number(),
             since: self.now,
         });
-        let line = line.clone();
+        let line = line.keep();
         self.tell(Event::Command(CommandQuestion { token, line }));
     }
 
     pub(super) fn quit(&mut self) {
         self.acknowledge();
-        let quit = self.config.quit.clone();
-        self.close(Some(quit), Ending::Quit);
+        self.output.write(&self.config.quit);
+        self.close(None, Ending::Quit);
     }
 
     /// The client ends the session in good order: it has what was transmitted to it.
@@ -274,7 +208,7 @@ impl ServerSession {
         } else {
             config.helo_reply()
         };
-        self.output.buffer().extend_from_slice(reply);
+        self.output.write(reply);
         self.codeless = false;
     }
 
@@ -295,7 +229,7 @@ impl ServerSession {
 
     // ---- MAIL and RCPT ----
 
-    fn mail(&mut self, line: &Bytes, mail: &Mail<'_>) {
+    fn mail(&mut self, line: Line<'_>, mail: &Mail<'_>) {
         if !self.admit(Step::Mail) {
             return;
         }
@@ -306,7 +240,7 @@ impl ServerSession {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
         if self.config.refuse_bare_paths && !mail.bracketed {
-            return self.malformed(line, CommandError::Parameter);
+            return self.malformed(line.octets(), CommandError::Parameter);
         }
         if !self.offers_mail(mail) {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
@@ -327,7 +261,9 @@ impl ServerSession {
             .transid
             .map(|transid| TransactionKey::new(&self.scope(), transid));
         self.output.keep();
-        self.work.transaction.begin_with(line, mail, key.clone());
+        self.work
+            .transaction
+            .begin_with(line.octets(), mail, key.clone());
         self.go(Step::Mail);
         let token = self.ask();
         self.tell(Event::Mail(MailQuestion { token, key }));
@@ -356,12 +292,12 @@ impl ServerSession {
                 .all(|parameter| declared(&self.config.mail_parameters, &parameter))
     }
 
-    fn rcpt(&mut self, line: &Bytes, rcpt: &Rcpt<'_>) {
+    fn rcpt(&mut self, line: Line<'_>, rcpt: &Rcpt<'_>) {
         if !self.admit(Step::Rcpt) {
             return;
         }
         if self.config.refuse_bare_paths && !rcpt.bracketed {
-            return self.malformed(line, CommandError::Parameter);
+            return self.malformed(line.octets(), CommandError::Parameter);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
         let known = (dsn || (self.config.offers.dsn && self.extended))
@@ -382,14 +318,14 @@ impl ServerSession {
             self.tell(Event::PeerFault(PeerError::TooManyRecipients));
             return self.reply(standard::TOO_MANY_RECIPIENTS);
         }
-        match self.work.transaction.rcpt_with(line, rcpt) {
+        match self.work.transaction.rcpt_with(line.octets(), rcpt) {
             RcptOutcome::Ask { index } => {
                 let token = self.tokens.issue();
                 self.work.recipients.push_back(Slot::Open(Asked {
                     number: token.number(),
                     since: self.now,
                 }));
-                let line = line.clone();
+                let line = line.keep();
                 self.tell(Event::Rcpt(RcptQuestion { token, index, line }));
             }
             RcptOutcome::Repeat(reply) => self.reply(reply),
@@ -612,7 +548,7 @@ impl ServerSession {
 
     // ---- AUTH, STARTTLS ----
 
-    fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: &Bytes) {
+    fn auth_command(&mut self, mechanism: &[u8], initial: Option<&[u8]>, line: Line<'_>) {
         let config = self.config();
         let offers = &config.offers;
         if !self.in_force(!offers.auth.is_empty()) {
@@ -640,7 +576,7 @@ impl ServerSession {
                 Err(_) => return self.fault(PeerError::Base64, standard::AUTH_BAD_BASE64),
             },
         };
-        let mechanism = line.slice_ref(mechanism);
+        let mechanism = line.part(mechanism);
         self.go(Step::Auth);
         let token = self.ask();
         self.tell(Event::Auth(AuthQuestion {
@@ -653,7 +589,12 @@ impl ServerSession {
     /// Reads one SASL response; false where there is none.
     pub(super) fn read_sasl(&mut self) -> bool {
         let limit = self.config.limits.auth_line;
-        let Some(line) = self.lines.read(&mut self.input, limit) else {
+        let Some(mut input) = self.input.take() else {
+            return false;
+        };
+        let line = self.lines.read(&mut input, limit);
+        self.put_back(input);
+        let Some(line) = line else {
             return false;
         };
         let response = match line {
@@ -711,27 +652,6 @@ impl ServerSession {
 
 fn declared(own: &[Bytes], parameter: &Parameter<'_>) -> bool {
     own.iter().any(|keyword| parameter.is(keyword))
-}
-
-// Stand for lines that could not be read, also while they wait: no real line holds a NUL.
-const TOO_LONG: &[u8] = b"\0too long";
-const FORBIDDEN_OCTET: &[u8] = b"\0";
-// A BDAT whose chunk-size cannot be read.
-const REFUSED_CHUNK: &[u8] = b"BDAT";
-
-/// Whether a line is the hello of its protocol, well-formed or not.
-fn is_hello(line: &[u8], protocol: Protocol) -> bool {
-    let Some((verb, rest)) = line.split_first_chunk::<4>() else {
-        return false;
-    };
-    let hello: &[&[u8; 4]] = match protocol {
-        Protocol::Smtp => &[b"EHLO", b"HELO"],
-        Protocol::Lmtp => &[b"LHLO"],
-    };
-    let ends = rest
-        .first()
-        .is_none_or(|octet| matches!(octet, b' ' | b'\t'));
-    ends && hello.iter().any(|hello| verb.eq_ignore_ascii_case(*hello))
 }
 
 pub(super) const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> StaticReply {

@@ -111,8 +111,10 @@ pub struct ServerConfig {
     pub(super) ask_commands: bool,
     pub(super) mail_parameters: Vec<Bytes>,
     pub(super) rcpt_parameters: Vec<Bytes>,
+    /// These replies, and those to a hello, as octets: no session says anything else.
     pub(super) greeting: Bytes,
-    pub(super) quit: Reply,
+    pub(super) start_mail_input: Bytes,
+    pub(super) quit: Bytes,
     pub(super) detached: Reply,
     pub(super) rdlv_accepted: Reply,
     pub(super) in_progress: Reply,
@@ -490,14 +492,16 @@ impl ServerConfigBuilder {
         let one_line = |code: ReplyCode, line: &str| {
             Reply::with_text(code, None, text(line)).map_err(|_| ConfigError::Text)
         };
-        let encoded = |reply: &Reply| {
+        let encoded = |reply: &Reply, enhanced: bool| {
             let mut octets = BytesMut::new();
-            reply.encode(false, &mut octets);
+            reply.encode(enhanced, &mut octets);
             octets.freeze()
         };
         let ehlo = |tls: bool, authenticated: bool| -> Result<Bytes, ConfigError> {
-            Ok(encoded(&self.ehlo(tls, authenticated)?))
+            Ok(encoded(&self.ehlo(tls, authenticated)?, false))
         };
+        let enhanced = offers.enhanced_status_codes;
+        let quit = reworded(standard::CLOSING, self.quit.as_deref())?;
         let first_line = join(&self.hostname, &self.hello);
         let accepted = offers
             .rdlv
@@ -507,12 +511,16 @@ impl ServerConfigBuilder {
                 [ehlo(false, false)?, ehlo(false, true)?],
                 [ehlo(true, false)?, ehlo(true, true)?],
             ],
-            helo: encoded(&one_line(ReplyCode::OK, &first_line)?),
-            greeting: encoded(&one_line(
-                ReplyCode::SERVICE_READY,
-                &join(&self.hostname, &self.greeting),
-            )?),
-            quit: reworded(standard::CLOSING, self.quit.as_deref())?,
+            helo: encoded(&one_line(ReplyCode::OK, &first_line)?, false),
+            greeting: encoded(
+                &one_line(
+                    ReplyCode::SERVICE_READY,
+                    &join(&self.hostname, &self.greeting),
+                )?,
+                false,
+            ),
+            start_mail_input: encoded(&standard::START_MAIL_INPUT.reply(), enhanced),
+            quit: encoded(&quit, enhanced),
             detached: reworded(standard::DETACHED, self.quit.as_deref())?,
             rdlv_accepted: reworded(accepted, self.rdlv_accepted.as_deref())?,
             in_progress: reworded(standard::IN_PROGRESS, self.in_progress.as_deref())?,

@@ -1,5 +1,6 @@
 //! Content on its way in: by DATA, by chunks, or to be drained.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -8,9 +9,10 @@ use bytes::{Buf, Bytes};
 use super::event::{EndOfDataQuestion, Ending, Event, Message};
 use super::progress::Finding;
 use super::state::{Phase, Step};
+use super::workspace::Workspace;
 use super::{AwaitQuestion, ServerSession};
 use crate::checkpoint::EndOutcome;
-use crate::dot::{ContentChecker, DecodeStatus, DotDecoder, FaultKind, Faults};
+use crate::dot::{ContentChecker, DotDecoder, FaultKind, Faults};
 use crate::error::PeerError;
 use crate::offset::OctetOffset;
 use crate::rdlv::Decision;
@@ -81,6 +83,11 @@ impl Content {
         }
     }
 
+    /// Room for the pieces of a usual read.
+    pub(super) fn make_room(&mut self) {
+        self.batch = Vec::with_capacity(4);
+    }
+
     /// Forgets everything, keeps a little memory.
     pub(super) fn clear(&mut self) {
         const KEPT: usize = 16;
@@ -129,6 +136,15 @@ impl Content {
             None => OctetOffset::default(),
             Some(Source::Data(decoder)) => decoder.offset(),
             Some(Source::Chunks { checker, .. }) => checker.offset(),
+        }
+    }
+
+    /// Whether all has been read that the data command brings.
+    fn is_ended(&self) -> bool {
+        match &self.source {
+            None => false,
+            Some(Source::Data(decoder)) => decoder.is_ended(),
+            Some(Source::Chunks { left, .. }) => *left == 0,
         }
     }
 
@@ -214,8 +230,7 @@ impl ServerSession {
             DataCommand::Data => {
                 self.work.content.source = Some(Source::Data(DotDecoder::starting_at(start)));
                 self.go(Step::Data);
-                let reply = self.data_reply(start);
-                self.reply(reply);
+                self.start_mail_input(start);
             }
             DataCommand::Chunk { size, last } => {
                 let checker = self.take_checker(start);
@@ -257,17 +272,18 @@ impl ServerSession {
     }
 
     /// 354, with what RFC 1845 §5 says in it where a record is kept.
-    fn data_reply(&self, start: OctetOffset) -> Reply {
+    fn start_mail_input(&mut self, start: OctetOffset) {
+        let reply = |text: &[u8]| Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text);
         if self.work.transaction.is_restart() {
             let text =
                 alloc::format!("Send previously checkpointed message starting at octet {start}");
-            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, text.as_bytes());
+            self.reply(reply(text.as_bytes()));
+        } else if self.work.transaction.generation().is_some() {
+            self.reply(reply(b"Send checkpointed message, ending in CRLF.CRLF"));
+        } else {
+            debug_assert!(self.work.recipients.is_empty(), "DATA waits for them");
+            self.output.write(&self.config.start_mail_input);
         }
-        if self.work.transaction.generation().is_some() {
-            const TEXT: &[u8] = b"Send checkpointed message, ending in CRLF.CRLF";
-            return Reply::cleaned(ReplyCode::START_MAIL_INPUT, None, TEXT);
-        }
-        standard::START_MAIL_INPUT.into()
     }
 
     /// The data command is refused; the transaction stands, but a refused chunk spoils it.
@@ -330,14 +346,14 @@ impl ServerSession {
 
     /// Throws away the octets of a refused chunk that are still to come, then answers.
     pub(super) fn drain(&mut self, left: u64, (error, reply): (PeerError, Reply), replies: usize) {
-        self.work.drain = Some(Drain {
+        self.work.drain = Some(Box::new(Drain {
             left,
             error,
             reply,
             replies,
             window_start: self.now,
             window_octets: 0,
-        });
+        }));
     }
 
     /// Throws away octets of a refused chunk; false where more have to come.
@@ -345,9 +361,14 @@ impl ServerSession {
         let Some(drain) = &mut self.work.drain else {
             return false;
         };
-        let here = (self.input.len() as u64).min(drain.left);
-        self.input
-            .advance(usize::try_from(here).unwrap_or(self.input.len()));
+        let mut here = 0;
+        if let Some(mut input) = self.input.take() {
+            here = (input.len() as u64).min(drain.left);
+            input.advance(usize::try_from(here).unwrap_or(input.len()));
+            if !input.is_empty() {
+                self.input = Some(input);
+            }
+        }
         drain.left -= here;
         drain.window_octets = drain.window_octets.saturating_add(here);
         if here > 0 {
@@ -412,65 +433,81 @@ impl ServerSession {
 
     /// Takes in content; false where more has to come, or the caller has to take what is there.
     pub(super) fn receive(&mut self) -> bool {
-        if !self.work.content.batch.is_empty() {
-            if !self.work.content.told {
-                self.work.content.told = true;
-                self.tell(Event::Content);
-                return true;
-            }
-            return false;
+        let content = &mut self.work.content;
+        if !content.batch.is_empty() {
+            return self.tell_content();
+        }
+        if content.is_ended() {
+            self.end_of_source();
+            return true;
         }
         let room = self.room();
-        let before = self.work.content.offset();
-        let unread = self.input.len();
-        let content = &mut self.work.content;
-        let ended = match &mut content.source {
+        let Some(input) = &mut self.input else {
+            return false;
+        };
+        let unread = input.len();
+        let Workspace {
+            transaction,
+            content,
+            ..
+        } = &mut *self.work;
+        let before = content.offset();
+        match &mut content.source {
             Some(Source::Data(decoder)) => {
-                let status =
-                    decoder.decode_batch(&mut self.input, &mut content.batch, room.unwrap_or(1));
-                status == DecodeStatus::End
+                decoder.decode_batch(input, &mut content.batch, room.unwrap_or(1));
             }
             Some(Source::Chunks { checker, left, .. }) => {
                 let octets = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
-                    .min(self.input.len())
+                    .min(unread)
                     .min(room.unwrap_or(1));
                 if octets > 0 {
-                    let chunk = self.input.split_to(octets);
+                    let chunk = input.split_to(octets);
                     checker.check(&chunk);
                     *left -= octets as u64;
                     content.batch.push(chunk);
                 }
-                *left == 0
             }
             None => return false,
-        };
-        let read = unread - self.input.len();
+        }
+        let read = unread - input.len();
+        if input.is_empty() {
+            self.input = None;
+        }
         if read > 0 {
             self.since = self.now;
-            self.work.content.window_octets += read as u64;
+            content.window_octets += read as u64;
         }
-        let octets = self.work.content.offset().get() - before.get();
+        let octets = content.offset().get() - before.get();
         if octets > 0 && room.is_none() {
             let refusal = (
                 Some(PeerError::MessageTooLarge),
                 standard::MESSAGE_TOO_BIG.into(),
             );
-            self.work.content.refusal = Some(refusal);
+            content.refusal = Some(refusal);
         }
-        if self.work.content.refusal.is_some() || self.work.transaction.is_complete() {
-            self.work.content.batch.clear();
+        if content.refusal.is_some() || transaction.is_complete() {
+            content.batch.clear();
         } else {
-            self.work.content.batch_octets = octets;
+            content.batch_octets = octets;
         }
-        if !self.work.content.batch.is_empty() {
-            return true;
+        if !content.batch.is_empty() {
+            return self.tell_content();
         }
-        if ended {
+        if content.is_ended() {
             self.end_of_source();
             return true;
         }
         read > 0
+    }
+
+    /// Tells that content is ready, once; false where it has been told.
+    fn tell_content(&mut self) -> bool {
+        let told = core::mem::replace(&mut self.work.content.told, true);
+        if !told {
+            self.tell(Event::Content);
+        }
+        !told
     }
 
     /// The end of the data with DATA, or of a chunk.

@@ -6,16 +6,28 @@
 
 use alloc::boxed::Box;
 
+use bytes::Bytes;
+
 use super::event::{AbandonQuestion, AbandonReason, Ending, Event};
 use super::state::{Phase, Step};
+use super::workspace::Workspace;
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{Identity, Record, Scope, TransactionKey};
 use crate::error::PeerError;
 use crate::line::{Following, LineReader, end_of_line};
 use crate::reply::{Reply, standard};
+use crate::time::Timestamp;
 use crate::token::Token;
 
 impl ServerSession {
+    /// The caller tells the time; it never goes back.
+    #[inline]
+    pub(super) fn note_time(&mut self, now: Timestamp) {
+        if now > self.now {
+            self.now = now;
+        }
+    }
+
     /// What comes from now on may answer the last 355: it was transmitted, or moved out.
     pub(super) fn note_offset_told(&mut self) {
         let untold = self.work.offset_untold;
@@ -39,7 +51,7 @@ impl ServerSession {
                 return true;
             }
             Phase::TlsReply => {
-                if !self.input.is_empty() {
+                if self.input.is_some() {
                     self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
                     self.close(None, Ending::Silent);
                     return true;
@@ -52,7 +64,7 @@ impl ServerSession {
                 false
             }
             // What the caller passes before the handshake is over came in clear.
-            Phase::TlsHandshake if !self.input.is_empty() => {
+            Phase::TlsHandshake if self.input.is_some() => {
                 self.tell(Event::PeerFault(PeerError::OctetsBeforeTls));
                 self.close(None, Ending::Silent);
                 return true;
@@ -62,7 +74,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting | Phase::BurlAsked if self.reads_answer() => {
                 self.read_command()
             }
-            phase if phase.reads_commands() => self.read_command(),
+            phase if phase.reads_commands() && self.has_unread() => self.read_command(),
             _ => false,
         };
         if moved || !self.eof {
@@ -72,8 +84,10 @@ impl ServerSession {
             || match self.phase {
                 // Commands stand behind the end of the data. Half of one, say of a QUIT that was
                 // cut, is nothing to wait for.
-                Phase::Deciding | Phase::Awaiting => end_of_line(&self.input, false).is_some(),
-                _ => !self.input.is_empty(),
+                Phase::Deciding | Phase::Awaiting => {
+                    end_of_line(self.unread_input(), false).is_some()
+                }
+                _ => self.input.is_some(),
             };
         let waits_for_caller = self.phase == Phase::Content && !self.work.content.batch_is_empty();
         if (self.broken || !unread) && !waits_for_caller {
@@ -83,8 +97,32 @@ impl ServerSession {
         false
     }
 
+    /// Whether there may be a command to read, or a chunk to throw away.
+    #[inline]
+    fn has_unread(&self) -> bool {
+        let waits = |work: &Workspace| work.held.is_some() || work.drain.is_some();
+        self.input.is_some() || self.work.get().is_some_and(waits)
+    }
+
+    /// Puts back what was not read of the input.
+    pub(super) fn put_back(&mut self, input: Bytes) {
+        if !input.is_empty() {
+            self.input = Some(input);
+        }
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
-        self.events.push_back(event);
+        match self.work.get_mut() {
+            // Nearly every event is alone, and is told before the next step.
+            Some(work) if work.event.is_none() && self.events.is_empty() => {
+                work.event = Some(event);
+            }
+            _ => self.events.push_back(event),
+        }
+    }
+
+    pub(super) fn has_no_event(&self) -> bool {
+        self.events.is_empty() && self.work.get().is_none_or(|work| work.event.is_none())
     }
 
     /// Takes a step that the table has. One that it has not is an error of this crate, which
@@ -102,10 +140,7 @@ impl ServerSession {
     /// Opens the question that the phase waits for.
     pub(super) fn ask(&mut self) -> Token {
         let token = self.tokens.issue();
-        self.asked = Some(Asked {
-            number: token.number(),
-            since: self.now,
-        });
+        self.asked = Some(token.number());
         token
     }
 
@@ -115,6 +150,16 @@ impl ServerSession {
             self.write(&reply.into());
         } else {
             self.work.recipients.push_back(Slot::Answered(reply.into()));
+        }
+    }
+
+    /// The same, for a reply that is another's.
+    pub(super) fn reply_with(&mut self, reply: &Reply) {
+        if self.work.recipients.is_empty() {
+            self.write(reply);
+        } else {
+            let answered = Slot::Answered(reply.clone());
+            self.work.recipients.push_back(answered);
         }
     }
 
@@ -128,8 +173,7 @@ impl ServerSession {
 
     pub(super) fn greet(&mut self) {
         self.go(Step::Connected);
-        let greeting = &self.config.greeting;
-        self.output.buffer().extend_from_slice(greeting);
+        self.output.write(&self.config.greeting);
         self.codeless = false;
     }
 
@@ -229,9 +273,12 @@ impl ServerSession {
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
+        if self.phase != Phase::Closing {
+            // Else it has been done.
+            self.forget();
+        }
         self.go(Step::Closed);
         self.output.discard();
-        self.forget();
         self.tell_untransmitted();
         self.tell(Event::Finished(ending));
     }
@@ -239,7 +286,7 @@ impl ServerSession {
     /// Nothing that was asked can be answered any more, nothing that came is read.
     pub(super) fn forget(&mut self) {
         self.asked = None;
-        self.input.clear();
+        self.input = None;
         self.lines = LineReader::new();
         if self.work.is_made() {
             self.work.aside = None;
@@ -300,7 +347,7 @@ impl ServerSession {
 
     /// Whether the client has sent on behind the command that is being answered.
     pub(super) fn following(&self) -> Following {
-        if self.input.is_empty() && !self.lines.is_mid_line() && self.work.held.is_none() {
+        if self.input.is_none() && !self.lines.is_mid_line() && self.work.held.is_none() {
             Following::Nothing
         } else {
             Following::Input

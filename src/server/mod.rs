@@ -165,10 +165,11 @@ mod drive;
 mod event;
 mod progress;
 mod queue;
+mod read;
+mod short;
 mod state;
 mod workspace;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -188,6 +189,7 @@ pub use event::{
     Misanswered, RcptQuestion, StartTlsAnswer, StartTlsQuestion, TlsOutcome,
 };
 
+use self::short::Short;
 use self::state::{Phase, Step};
 use self::workspace::Lazy;
 use crate::checkpoint::{Generation, Transaction, TransactionKey};
@@ -270,7 +272,8 @@ pub struct ServerSession {
     /// When the present wait began.
     since: Timestamp,
 
-    input: Bytes,
+    /// What came and is not read yet; never empty, so that no buffer is kept for nothing.
+    input: Option<Bytes>,
     /// Octets received in all.
     received: u64,
     /// Of these, those before the command that was read last.
@@ -280,13 +283,14 @@ pub struct ServerSession {
     broken: bool,
     lines: LineReader,
     output: Output,
+    /// Behind the one that is in the workspace.
     events: VecDeque<Event>,
 
-    /// The question that the phase waits for.
-    asked: Option<Asked>,
+    /// The number of the question that the phase waits for.
+    asked: Option<u64>,
     work: Lazy,
 
-    hello: Box<[u8]>,
+    hello: Short,
     /// EHLO or LHLO, so that extensions are in force.
     extended: bool,
     /// The next reply stands for the greeting or answers a hello: it has no enhanced code.
@@ -312,7 +316,7 @@ impl ServerSession {
             phase: Phase::Connecting,
             now,
             since: now,
-            input: Bytes::new(),
+            input: None,
             received: 0,
             before_command: 0,
             eof: false,
@@ -321,7 +325,7 @@ impl ServerSession {
             output: Output::default(),
             events: VecDeque::new(),
             asked: None,
-            hello: Box::default(),
+            hello: Short::default(),
             extended: false,
             codeless: true,
             errors: 0,
@@ -373,19 +377,19 @@ impl ServerSession {
             self.phase,
             Phase::TlsReply | Phase::TlsHandshake | Phase::Closing | Phase::Closed
         );
-        reads && !self.eof && self.input.is_empty()
+        reads && !self.eof && self.input.is_none()
     }
 
     /// What is left of the input, for a protocol that takes over from here.
     #[must_use]
     pub fn unread_input(&self) -> &[u8] {
-        &self.input
+        self.input.as_deref().unwrap_or_default()
     }
 
     /// Whether [`Event::Finished`] has been told.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.phase == Phase::Closed && self.events.is_empty()
+        self.phase == Phase::Closed && self.has_no_event()
     }
 
     // ---- handle_*: from the world to the session ----
@@ -397,12 +401,12 @@ impl ServerSession {
     /// [`poll_event`](Self::poll_event) gives `None`: as long as the session wants input then, the
     /// next turn begins at once, without waiting for the transport.
     pub fn handle_input(&mut self, now: Timestamp, input: &mut Bytes) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.eof || matches!(self.phase, Phase::Closing | Phase::Closed) {
             input.clear();
-        } else if self.input.is_empty() {
+        } else if self.input.is_none() && !input.is_empty() {
             self.received = self.received.saturating_add(input.len() as u64);
-            self.input = core::mem::take(input);
+            self.input = Some(core::mem::take(input));
         }
     }
 
@@ -413,7 +417,7 @@ impl ServerSession {
     /// them until none are left, draining the events in between, and only then report the end.
     /// What is passed after it is thrown away.
     pub fn handle_eof(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         self.eof = true;
     }
 
@@ -421,7 +425,7 @@ impl ServerSession {
     /// read. Drain [`poll_event`](Self::poll_event) once more for what is to be kept, and do not
     /// wait for [`output`](Self::output) to become empty.
     pub fn handle_disconnect(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         self.eof = true;
         self.broken = true;
     }
@@ -429,7 +433,7 @@ impl ServerSession {
     /// Time has passed. Does nothing before the deadline that
     /// [`poll_timeout`](Self::poll_timeout) tells.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.time_out();
         }
@@ -442,7 +446,7 @@ impl ServerSession {
     ///
     /// [`UsageError::OutOfTurn`] where no handshake was asked for.
     pub fn handle_tls(&mut self, now: Timestamp, outcome: TlsOutcome) -> Result<(), UsageError> {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.phase != Phase::TlsHandshake {
             return Err(UsageError::OutOfTurn);
         }
@@ -452,7 +456,7 @@ impl ServerSession {
                 self.peer.tls = true;
                 self.peer.tls_client = client;
                 self.peer.authenticated = None;
-                self.hello = Box::default();
+                self.hello = Short::default();
                 self.extended = false;
                 self.lines = LineReader::new();
                 if self.shutdown.is_some() {
@@ -480,7 +484,7 @@ impl ServerSession {
     /// decision has [`Timeouts::shutdown`], then [`Event::Abandon`] asks for it; a final reply
     /// that waits behind a 120 has as long, then the session closes without it.
     pub fn shutdown(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.shutdown.is_none() {
             self.shutdown = Some(self.now + self.config.timeouts.shutdown);
         }
@@ -503,7 +507,7 @@ impl ServerSession {
     /// noticed that the old connection is lost. A decision under way goes on; it belongs to the
     /// record.
     pub fn supersede(&mut self, now: Timestamp, key: &TransactionKey, generation: Generation) {
-        self.now = self.now.max(now);
+        self.note_time(now);
         let holds = self.work.transaction.key() == Some(key)
             && self.work.transaction.generation() == Some(generation);
         if holds && self.phase.in_transaction() {
@@ -519,14 +523,12 @@ impl ServerSession {
     /// The next event; `None` until something is handled or answered.
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
+            match self.work.get_mut() {
+                Some(work) if work.event.is_some() => return work.event.take(),
+                _ if !self.events.is_empty() => return self.events.pop_front(),
+                _ => {}
             }
             if !self.advance() {
-                if self.input.is_empty() {
-                    // An empty one, too, would keep the buffer of what came in.
-                    self.input = Bytes::new();
-                }
                 return None;
             }
         }
@@ -594,7 +596,7 @@ impl ServerSession {
     ///
     /// [`UsageError::TransmittedTooMuch`] for more than there were.
     pub fn transmitted(&mut self, now: Timestamp, octets: usize) -> Result<(), UsageError> {
-        self.now = self.now.max(now);
+        self.note_time(now);
         if self.phase == Phase::Closed {
             return Ok(());
         }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::event::{AbandonReason, AbortQuestion, DetachQuestion, Ending, Event};
 use super::queue::Queue;
+use super::read::Line;
 use super::state::Phase;
 use super::{Asked, ServerSession};
 use crate::checkpoint::{Generation, TransactionKey};
@@ -102,6 +103,12 @@ impl LongDecision {
             result: None,
             given: Queue::new(),
         }
+    }
+
+    /// Whether the replies to a message that was taken back are still on their way. Until they are
+    /// transmitted its claim is not let go of, so no other MAIL is read.
+    pub(super) fn waits_for_taken_back(&self) -> bool {
+        self.given.back().is_some_and(|given| given.takes_back)
     }
 
     /// The transaction is over. What is on its way to the client stays.
@@ -282,7 +289,7 @@ impl ServerSession {
     }
 
     /// A command that can be read, while a 120 is open.
-    pub(super) fn answer_to_progress(&mut self, line: &Bytes, command: &Command<'_>) {
+    pub(super) fn answer_to_progress(&mut self, line: Line<'_>, command: &Command<'_>) {
         let verb = match command {
             // The hello of the other protocol resets nothing.
             Command::Lhlo(_) if self.config.protocol == Protocol::Smtp => Verb::Other,
@@ -300,7 +307,7 @@ impl ServerSession {
             CommandOutcome::AskDetach(_) => self.ask_detach(),
             CommandOutcome::AskAbort => self.ask_abort(line, verb),
             CommandOutcome::Settled(settled) => {
-                let hello = (settled.reset == rdlv::Reset::Hello).then(|| line.clone());
+                let hello = (settled.reset == rdlv::Reset::Hello).then(|| line.keep());
                 self.settle(settled, hello);
             }
             CommandOutcome::Quit(gone) => {
@@ -368,8 +375,8 @@ impl ServerSession {
         }
     }
 
-    fn ask_abort(&mut self, line: &Bytes, verb: Verb) {
-        let hello = (verb == Verb::Hello).then(|| line.clone());
+    fn ask_abort(&mut self, line: Line<'_>, verb: Verb) {
+        let hello = (verb == Verb::Hello).then(|| line.keep());
         if self.phase == Phase::BurlAsked {
             // No decision has begun.
             if let Some(settled) = self.work.long.rdlv.reset(ResetAnswer::Aborted) {
@@ -525,16 +532,6 @@ impl ServerSession {
             takes_back: self.work.transaction.takes_back(),
         };
         self.work.long.given.push_back(given);
-    }
-
-    /// Whether the replies to a message that was taken back are still on their way. Until they are
-    /// transmitted its claim is not let go of, so no other MAIL is read.
-    pub(super) fn waits_for_taken_back(&self) -> bool {
-        self.work
-            .long
-            .given
-            .back()
-            .is_some_and(|given| given.takes_back)
     }
 
     /// The same, for a claim.

@@ -45,7 +45,9 @@ impl<T> Queue<T> {
 
     pub(super) fn pop_front(&mut self) -> Option<T> {
         let first = self.first.take();
-        self.first = self.behind.pop_front();
+        if !self.behind.is_empty() {
+            self.first = self.behind.pop_front();
+        }
         first
     }
 

@@ -12,6 +12,7 @@ use core::ops::{Deref, DerefMut};
 use bytes::Bytes;
 
 use super::content::{Content, Drain};
+use super::event::Event;
 use super::progress::LongDecision;
 use super::queue::Queue;
 use super::{Asked, ServerConfig, Slot};
@@ -23,6 +24,8 @@ use crate::rdlv;
 /// The state of what is under way.
 #[derive(Debug)]
 pub(super) struct Workspace {
+    /// The next that the caller is told.
+    pub(super) event: Option<Event>,
     pub(super) transaction: Transaction,
     pub(super) content: Content,
     pub(super) long: LongDecision,
@@ -32,7 +35,7 @@ pub(super) struct Workspace {
     pub(super) held: Option<Bytes>,
     pub(super) aside: Option<Asked>,
     pub(super) abandon: Option<Asked>,
-    pub(super) drain: Option<Drain>,
+    pub(super) drain: Option<Box<Drain>>,
     /// The last 355, where the client cannot have seen it yet: where it ends in the output.
     pub(super) offset_untold: Option<Position>,
     /// Octets received when the last 355 had been transmitted.
@@ -44,6 +47,7 @@ pub(super) struct Workspace {
 impl Workspace {
     const fn new(transaction: Transaction, settings: rdlv::ServerSettings) -> Self {
         Self {
+            event: None,
             transaction,
             content: Content::new(),
             long: LongDecision::new(settings),
@@ -69,6 +73,18 @@ pub(super) struct Lazy {
 impl Lazy {
     pub(super) fn new(config: Arc<ServerConfig>) -> Self {
         Self { made: None, config }
+    }
+
+    /// The workspace, if there is one.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Workspace> {
+        self.made.as_deref()
+    }
+
+    /// The same, for changes.
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> Option<&mut Workspace> {
+        self.made.as_deref_mut()
     }
 
     /// Whether there is anything in it that could be changed.
@@ -112,5 +128,7 @@ fn make(config: &ServerConfig) -> Workspace {
         Protocol::Smtp => Transaction::fresh(),
         Protocol::Lmtp => Transaction::lmtp(),
     };
-    Workspace::new(transaction, config.rdlv())
+    let mut workspace = Workspace::new(transaction, config.rdlv());
+    workspace.content.make_room();
+    workspace
 }
