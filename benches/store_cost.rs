@@ -63,12 +63,20 @@ fn deliver(store: &FileStore, transid: Option<&str>, message: &Bytes) {
     let _ = transaction.rcpt(b"RCPT TO:<b@example.net>").expect("RCPT");
     transaction.answer_recipient(0, reply::OK.into());
     let mut content = match (&key, transaction.data(Transfer::Data)) {
-        (Some(key), DataOutcome::Confirm { generation, length }) => {
+        (
+            Some(key),
+            DataOutcome::Confirm {
+                generation,
+                length,
+                fresh,
+            },
+        ) => {
             let key = key.clone();
             let claim = ClaimToConfirm {
                 key,
                 generation,
                 length,
+                fresh,
             };
             transaction.confirm(smtp_checkpoint::checkpoint::Confirmation::Current);
             store.confirm(&claim).expect("confirmed")

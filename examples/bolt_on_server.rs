@@ -268,12 +268,14 @@ impl Engine {
             DataOutcome::Begin(start) => start,
             DataOutcome::NoRecipients => return self.wire.fixed(reply::NO_VALID_RECIPIENTS),
             DataOutcome::Mixed => return self.wire.fixed(reply::BAD_SEQUENCE),
-            DataOutcome::Confirm { generation, length } => {
-                match self.confirm(generation, length)? {
-                    Confirmation::WrongLength => return self.wire.fixed(reply::LOCAL_ERROR),
-                    _ => length,
-                }
-            }
+            DataOutcome::Confirm {
+                generation,
+                length,
+                fresh,
+            } => match self.confirm(generation, length, fresh)? {
+                Confirmation::WrongLength => return self.wire.fixed(reply::LOCAL_ERROR),
+                _ => length,
+            },
         };
         self.wire.fixed(reply::START_MAIL_INPUT)?;
         let decoder = self.content(start)?;
@@ -409,9 +411,10 @@ impl Engine {
         &mut self,
         generation: Generation,
         length: OctetOffset,
+        fresh: bool,
     ) -> Result<Confirmation, Over> {
         let key = self.transaction.key().ok_or(Over::Lost)?;
-        let confirmation = self.store.confirm(key, generation, length);
+        let confirmation = self.store.confirm(key, generation, length, fresh);
         let discard = self.transaction.confirm(confirmation);
         self.discard(discard);
         match confirmation {

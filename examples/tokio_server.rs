@@ -121,7 +121,7 @@ async fn serve(
                 Event::Data(question) => {
                     let confirmation = question.claim().map(|claim| {
                         let store = &server.store;
-                        store.confirm(&claim.key, claim.generation, claim.length)
+                        store.confirm(&claim.key, claim.generation, claim.length, claim.fresh)
                     });
                     let answer = confirmation.map_or(DataAnswer::Proceed, DataAnswer::Unconfirmed);
                     smtp.answer_data(now(), question, answer)?;

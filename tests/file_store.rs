@@ -131,13 +131,19 @@ impl<'a> Attempt<'a> {
             let discard = transaction.answer_recipient(0, reply::OK.into());
             discard.inspect(|discard| store.discard(discard));
         }
-        let DataOutcome::Confirm { generation, length } = transaction.data(Transfer::Data) else {
+        let DataOutcome::Confirm {
+            generation,
+            length,
+            fresh,
+        } = transaction.data(Transfer::Data)
+        else {
             panic!("no claim to confirm for {generation}");
         };
         let claim = ClaimToConfirm {
             key: key.clone(),
             generation,
             length,
+            fresh,
         };
         let content = store.confirm(&claim).map_err(|confirmation| {
             transaction.confirm(confirmation);
@@ -456,6 +462,7 @@ fn the_content_that_vanishes_behind_a_claim_is_noticed_before_the_data() {
         key,
         generation,
         length: found.unwrap().length(),
+        fresh: false,
     };
     let confirmed = store.confirm(&claim);
     assert_eq!(confirmed.err(), Some(Confirmation::WrongLength));
@@ -478,6 +485,7 @@ fn what_an_older_transaction_left_does_not_stand_beside_a_fresh_one() {
         key,
         generation,
         length,
+        fresh: true,
     };
     store.confirm(&claim).unwrap();
     let left = folder.files("partial").len() + folder.files("incoming").len();

@@ -124,6 +124,7 @@ impl Store {
         key: &TransactionKey,
         generation: Generation,
         length: OctetOffset,
+        fresh: bool,
     ) -> Confirmation {
         let mut state = self.lock();
         let Ok(held) = state.current(key, generation) else {
@@ -131,7 +132,7 @@ impl Store {
         };
         let have = match &held.record {
             Some(record) if held.is_complete() => octets(record.length()),
-            _ if length == OctetOffset::ZERO => {
+            _ if fresh => {
                 held.forget();
                 0
             }
@@ -181,7 +182,7 @@ impl Store {
     pub(crate) fn discard(&self, discard: &Discard) {
         let mut state = self.lock();
         if let Ok(held) = state.current(&discard.key, discard.generation) {
-            let meant = |record: &Record| discard.applies_to(record);
+            let meant = |record: &Record| discard.applies_to(record, discard.generation);
             if !held.is_processing() && held.record.as_ref().is_some_and(meant) {
                 held.forget();
             }

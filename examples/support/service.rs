@@ -481,6 +481,7 @@ fn resume_decision(store: &FileStore, key: &TransactionKey, record: &Record) -> 
         key: key.clone(),
         generation: record.generation(),
         length: record.length(),
+        fresh: false,
     };
     let content = store.confirm(&claim).ok()?;
     store.begin_decision(key, record, content).ok()

@@ -231,14 +231,19 @@ impl Run<'_> {
     fn data(&mut self, conn: usize, session: &mut Session) -> Goes {
         let (mut transaction, _) = claimed(session.seen());
         let (advice, outcome) = envelope(&mut transaction);
-        let DataOutcome::Confirm { generation, length } = outcome else {
+        let DataOutcome::Confirm {
+            generation,
+            length,
+            fresh,
+        } = outcome
+        else {
             panic!("{outcome:?} to the first data command");
         };
         let (setup, host) = (self.setup, session.host);
         let length = lines(length);
         let mut segment = session.segment;
         let stores = &mut self.state.stores;
-        let confirmation = stores.confirm(setup, host, generation, length, &mut segment);
+        let confirmation = stores.confirm(setup, host, generation, (length, fresh), &mut segment);
         session.segment = segment;
         self.say(|| format!("RCPT, DATA: the claim is {confirmation:?}"));
         self.advise(host, advice);

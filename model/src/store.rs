@@ -194,13 +194,13 @@ impl Stores {
         }
     }
 
-    /// A data command: generation and length. A length of 0 begins afresh, in one step.
+    /// A data command: generation and length. What begins afresh does so in one step.
     pub(crate) fn confirm(
         &mut self,
         setup: &Setup,
         host: u8,
         generation: Generation,
-        length: u8,
+        (length, fresh): (u8, bool),
         segment: &mut Option<u8>,
     ) -> Confirmation {
         if !self.is_current(host, generation) {
@@ -216,7 +216,7 @@ impl Stores {
         let host = self.host(host);
         let found = match (complete, *segment) {
             (Some(found), _) if looks || length == found => found,
-            (_, _) if length == 0 => {
+            (_, _) if fresh => {
                 let free = (0..).find(|id| !host.segments.contains_key(id));
                 *segment = free;
                 host.segments
@@ -402,7 +402,8 @@ impl Stores {
             return false;
         }
         let applies = |stored: &Stored| {
-            discard.applies_to(&stored.record()) || !setup.keeps(Rule::DiscardIsConditional)
+            discard.applies_to(&stored.record(), discard.generation)
+                || !setup.keeps(Rule::DiscardIsConditional)
         };
         let mut dropped = false;
         let record = &mut self.host(host).record;

@@ -56,7 +56,8 @@ pub enum Sent {
     EndOfData,
 }
 
-/// What is sent, without being it: enough to tell whether it is still the same.
+/// What is sent, without being it: enough to tell whether it is still the same, if there is a
+/// [fingerprint](Self::with_fingerprint); without, only whether it is still as long.
 ///
 /// [`measure`](Self::measure) is for a message in memory. For a file read it once, or keep what
 /// was known when it was written: `octets` is its length, and `unfinished_last_line` says that it
@@ -363,8 +364,9 @@ impl UnfinishedTransactionBuilder {
 }
 
 impl UnfinishedTransaction {
-    /// Begins a transaction. A SIZE in `mail` is left out: the size is that of `content`, written
-    /// where SIZE is offered. `began` is the time now, in seconds of the wall clock (since 1970),
+    /// Begins a transaction. Without a [`transid`](UnfinishedTransactionBuilder::transid) it is
+    /// plain SMTP, and cannot be restarted. A SIZE in `mail` is left out: the size is that of
+    /// `content`, written where SIZE is offered. `began` is the time now, in seconds of the wall clock (since 1970),
     /// by which [`next_step`](Self::next_step) tells its age.
     pub fn builder(mail: MailLine, content: Content, began: u64) -> UnfinishedTransactionBuilder {
         UnfinishedTransactionBuilder {
@@ -503,7 +505,8 @@ impl UnfinishedTransaction {
     }
 
     /// The same message as a new transaction, under a new TRANSID: nothing of this one is left in
-    /// it but envelope and content.
+    /// it but envelope and content. Without a TRANSID, and with one of more than
+    /// [`TransId::CLIENT_MAX_LEN`] octets, it is plain SMTP, and cannot be restarted.
     #[must_use]
     pub fn start_over(&self, transid: Option<TransId>, content: Content, began: u64) -> Self {
         let mut envelope = self.envelope.clone();

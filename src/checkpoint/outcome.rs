@@ -144,9 +144,9 @@ pub enum Outcome {
         /// As it is now.
         transaction: Box<UnfinishedTransaction>,
     },
-    /// This TRANSID leads nowhere, and no attempt has sent the end of the data: nothing was
-    /// delivered. Send the message as a new transaction
-    /// ([`start_over`](UnfinishedTransaction::start_over)).
+    /// This TRANSID leads nowhere, and no attempt that the transaction knows of has sent the end of
+    /// the data: nothing was delivered. Send the message as a new transaction
+    /// ([`start_over`](UnfinishedTransaction::start_over)), never this one again.
     StartOver {
         /// Why.
         cause: Cause,

@@ -224,8 +224,10 @@ pub enum Refused {
 /// What is stored of a transaction under its key.
 ///
 /// The content is stored by the caller beside it; [`length`](Self::length) is how much of that
-/// content counts. What a store holds beyond that length is to be cut off before the record is
-/// handed back; where it holds less, it has lost octets, and drops the record.
+/// content counts. Of a partial record, what a store holds beyond that length is to be cut off
+/// before the record is handed back; where it holds less, it has lost octets, and drops the record.
+/// A committed record stands by itself: its content has gone to the recipients, and only the record
+/// keeps the message from being delivered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub(crate) generation: Generation,

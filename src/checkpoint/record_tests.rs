@@ -366,8 +366,8 @@ fn nothing_with_a_duty_is_discarded() {
     transaction.progress(6.into(), Faults::default());
     assert!(transaction.snapshot().is_some());
     let partial = transaction.reset().unwrap();
-    assert!(partial.applies_to(&record));
-    assert!(!partial.applies_to(&record.detach()));
+    assert!(partial.applies_to(&record, Generation(1)));
+    assert!(!partial.applies_to(&record.detach(), Generation(1)));
 
     let refused = record.complete(&later().into()).unwrap();
     let (mut transaction, _) = begun(false, MAIL, claim(2, Some(&refused)));
@@ -378,8 +378,8 @@ fn nothing_with_a_duty_is_discarded() {
     else {
         panic!("kept")
     };
-    assert!(transient.applies_to(&refused));
-    assert!(!transient.applies_to(&refused.detach()));
-    assert!(transient.applies_to(&refused.detach().take_back(Generation(2))));
-    assert!(!transient.applies_to(&refused.detach().with_dsn_issued()));
+    assert!(transient.applies_to(&refused, Generation(2)));
+    assert!(!transient.applies_to(&refused.detach(), Generation(2)));
+    assert!(transient.applies_to(&refused.detach().take_back(Generation(2)), Generation(2)));
+    assert!(!transient.applies_to(&refused.detach().with_dsn_issued(), Generation(2)));
 }

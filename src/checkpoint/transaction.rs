@@ -17,12 +17,17 @@
 //! # What the store promises
 //!
 //! * **Claim** is one step: it raises the generation of the key, so that all older writers are
-//!   refused, cuts the content to [`Record::length`], and reads the record. It happens for every
-//!   MAIL with a TRANSID, whether or not a record exists. A record whose content is shorter than
-//!   its length is dropped; one that cannot be read is kept, and MAIL answered 451.
-//! * **Confirming** ([`DataOutcome::Confirm`]) compares generation and length. Length 0 is a fresh
-//!   start: whatever partial record and content are held go in the same step, so that an old
-//!   record never stands beside new content. Do not wait for [`Discard`] with that.
+//!   refused, and reads the record. It happens for every MAIL with a TRANSID, whether or not a
+//!   record exists. The content of a partial record is cut to [`Record::length`]; where it is
+//!   shorter, octets were lost, and that record is dropped. A record that cannot be read is kept,
+//!   and MAIL answered 451. Generations go up for as long as anything is held under the key: a
+//!   process that starts again begins above that of the record.
+//! * A **completion record** is held without regard to the content, which has gone to its
+//!   recipients. Dropped before its time, the message comes, and is delivered, a second time.
+//! * **Confirming** ([`DataOutcome::Confirm`]) compares generation and length: of a partial record
+//!   the length of its content, of another [`Record::length`]. A transaction that begins afresh
+//!   takes what partial record and content are held away in the same step, so that an old record
+//!   never stands beside new content. Do not wait for [`Discard`] with that.
 //! * **Storing** a partial record names its generation and comes after the content up to its
 //!   length is durable. The generation stays the same up to the commit, so a store that lags
 //!   behind looks twice: a partial record never replaces one that is processing or committed, nor
@@ -31,8 +36,8 @@
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
 //!   message together, or one derivable from the other, once; then, and only then, the final reply
 //!   is given.
-//! * **Discarding** names the generation, is for the record that [`Discard::applies_to`], and is
-//!   advice: it may be late or lost.
+//! * **Discarding** is for the record that [`Discard::applies_to`] under the current generation,
+//!   and is advice: it may be late or lost.
 //! * **Detaching** marks what is held ([`Record::detach`]) under the current generation, in
 //!   whatever state it is; it is durable, with the content, before the client is told 221. From
 //!   then on what is held is never expired or discarded as long as it has a
@@ -86,7 +91,8 @@ pub enum Claim {
     Unrecorded,
     /// The key is claimed.
     Claimed {
-        /// The generation that the claim raised the key to.
+        /// The generation that the claim raised the key to: above that of every claim before it and
+        /// of the record found, also where the process has started again.
         generation: Generation,
         /// What was held.
         found: Option<Box<Record>>,
@@ -143,6 +149,9 @@ pub enum DataOutcome {
         generation: Generation,
         /// The length that the content must have: the offset announced, or 0.
         length: OctetOffset,
+        /// Whether the transaction begins afresh: a partial record, and its content, is dropped
+        /// with the confirmation. Not so where a complete message of length 0 is asked about.
+        fresh: bool,
     },
     /// Content may come, from this offset on.
     Begin(OctetOffset),
@@ -209,13 +218,15 @@ enum Useless {
 }
 
 impl Discard {
-    /// Whether `record`, held under the key now, is what the advice is about. Never a record that
-    /// was made after the advice was given, never the completion of a message that may have been
-    /// delivered, and never a record with a [`duty`](Record::duty).
+    /// Whether `record`, held under the key now, is what the advice is about, and `current`, the
+    /// generation of the latest claim of the key, still that of the advice: a later session goes on
+    /// from the same record. Never a record that was made after the advice was given, never the
+    /// completion of a message that may have been delivered, and never a record with a
+    /// [`duty`](Record::duty).
     #[must_use]
-    pub fn applies_to(&self, record: &Record) -> bool {
+    pub fn applies_to(&self, record: &Record, current: Generation) -> bool {
         match (self.useless, &record.state) {
-            _ if record.duty() != Duty::Nothing => false,
+            _ if current != self.generation || record.duty() != Duty::Nothing => false,
             (Useless::Partial(made), RecordState::Partial) => record.generation <= made,
             (Useless::Transient, RecordState::Committed(completion)) => completion.is_transient(),
             _ => false,
@@ -523,6 +534,7 @@ impl Transaction {
             Some(generation) if !self.confirmed => DataOutcome::Confirm {
                 generation,
                 length: self.length,
+                fresh: self.basis == Basis::Fresh,
             },
             _ => DataOutcome::Begin(self.length),
         }

@@ -220,6 +220,7 @@ fn what_is_snapshot_is_behind_a_confirmation_and_never_less() {
         DataOutcome::Confirm {
             generation: Generation(1),
             length: OctetOffset::ZERO,
+            fresh: true,
         }
     });
     transaction.progress(6.into(), Faults::default());
@@ -255,6 +256,35 @@ fn what_is_snapshot_is_behind_a_confirmation_and_never_less() {
     assert_eq!(transaction.snapshot(), None, "the key is another's");
 }
 
+/// A store that dropped what it holds wherever the length is 0 would forget that it has delivered
+/// an empty message.
+#[test]
+fn a_complete_message_of_length_0_does_not_begin_afresh() {
+    let record = partial(Transfer::Data, 0);
+    let accepted = record.complete(&Verdict::from(standard::OK)).unwrap();
+    for (record, is_fresh) in [
+        (record.clone(), true),
+        (record.processing(1), false),
+        (accepted, false),
+    ] {
+        let found = claimed(2, Some(&record));
+        let (mut transaction, outcome) = begun(found, Offered::default(), Following::Nothing);
+        assert_eq!(outcome == MailOutcome::Fresh, is_fresh);
+        if is_fresh {
+            let asked = transaction.rcpt(ONE).unwrap();
+            assert_eq!(asked, RcptOutcome::Ask { index: 0 });
+            let _ = transaction.answer_recipient(0, standard::RECIPIENT_OK.into());
+        }
+        assert_eq!(transaction.data(Transfer::Data), {
+            DataOutcome::Confirm {
+                generation: Generation(2),
+                length: OctetOffset::ZERO,
+                fresh: is_fresh,
+            }
+        });
+    }
+}
+
 #[test]
 fn what_is_discarded_is_ones_own() {
     let record = partial(Transfer::Data, 6);
@@ -264,18 +294,21 @@ fn what_is_discarded_is_ones_own() {
         DataOutcome::Confirm {
             generation: Generation(2),
             length: 6.into(),
+            fresh: false,
         }
     });
     let advice = transaction.confirm(Confirmation::WrongLength).unwrap();
     assert_eq!((&advice.key, advice.generation), (&key(), Generation(2)));
-    assert!(advice.applies_to(&record));
+    assert!(advice.applies_to(&record, Generation(2)));
+    // Another session goes on from the same record.
+    assert!(!advice.applies_to(&record, Generation(3)));
     // A record of a later claim is not what the advice is about.
     let mut later = record.clone();
     later.generation = Generation(2);
-    assert!(!advice.applies_to(&later));
-    assert!(!advice.applies_to(&record.processing(1)));
+    assert!(!advice.applies_to(&later, Generation(2)));
+    assert!(!advice.applies_to(&record.processing(1), Generation(2)));
     let accepted = record.complete(&Verdict::from(standard::OK)).unwrap();
-    assert!(!advice.applies_to(&accepted));
+    assert!(!advice.applies_to(&accepted, Generation(2)));
     assert_eq!(transaction.reset(), None, "the advice is given once");
 
     // A new message under the same TRANSID replaces it at its first recipient.
@@ -292,14 +325,14 @@ fn what_is_discarded_is_ones_own() {
         assert_eq!(transaction.rcpt(rcpt).unwrap(), RcptOutcome::Ask { index });
         let advice = transaction.answer_recipient(index, reply);
         assert_eq!(advice.is_some(), replaces);
-        assert!(advice.is_none_or(|advice| advice.applies_to(&record)));
+        assert!(advice.is_none_or(|advice| advice.applies_to(&record, Generation(2))));
     }
 
     // Refused for what it is, or reset.
     let advice = restarted(&record).refuse().unwrap();
-    assert!(advice.applies_to(&record));
+    assert!(advice.applies_to(&record, Generation(2)));
     let advice = restarted(&record).reset().unwrap();
-    assert!(advice.applies_to(&record));
+    assert!(advice.applies_to(&record, Generation(2)));
     let mut transaction = restarted(&record);
     assert_eq!(transaction.end(9.into()), EndOutcome::Decide);
     assert_eq!(transaction.length().get(), 9);

@@ -12,14 +12,18 @@
 //! use smtp_checkpoint::client::{ClientConfig, ClientSession, Event, TlsPolicy};
 //! use smtp_checkpoint::command::{MailLine, RcptLine};
 //! use smtp_checkpoint::time::Timestamp;
+//! use smtp_checkpoint::transid::TransId;
 //!
 //! let message = b"Subject: ping\r\n\r\npong\r\n";
+//! // From the operating system, in earnest: without it nothing can be restarted.
+//! let transid = TransId::from_random([0xa5; 16], b"ymir.claremont.edu")?;
 //! let transaction = UnfinishedTransaction::builder(
 //!     MailLine::parse(&b"MAIL FROM:<ned@ymir.claremont.edu>"[..])?,
 //!     Content::measure(message),
 //!     1_190_000_000, // seconds since 1970, from the wall clock
 //! )
 //! .recipient(RcptLine::parse(&b"RCPT TO:<mrose@dbc.mtview.ca.us>"[..])?)
+//! .transid(transid)
 //! .build()?;
 //!
 //! let config = Arc::new(ClientConfig::builder("ymir.claremont.edu", TlsPolicy::Never).build()?);
@@ -143,40 +147,45 @@ pub enum AuthError {
 ///
 /// Dropping it at any point is a cut connection: what was stored last then holds.
 ///
-/// Over a blocking socket, in clear ([`TlsPolicy::Never`]), with the message in memory (`store`
-/// makes octets durable):
+/// Over a blocking socket, in clear ([`TlsPolicy::Never`]), with the message in memory. `hold` makes
+/// the transaction durable, `settle` what became of it, in one step with the queue that the message
+/// stands in: what is [`Delivered`](Outcome::Delivered) but still queued is sent twice, what is
+/// [`Deferred`](Outcome::Deferred) and queued no more is lost.
 ///
 /// ```no_run
 /// # use std::{error::Error, io::{ErrorKind, Read, Write}, net::TcpStream, sync::Arc};
 /// # use std::time::{Duration, Instant};
 /// # use bytes::Bytes;
 /// # use smtp_checkpoint::{checkpoint::{Outcome, UnfinishedTransaction}, time::Timestamp};
-/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Event};
-/// # fn store(octets: &[u8]) -> std::io::Result<()> { let _ = octets; Ok(()) }
+/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Connection, Event};
+/// # fn hold(transaction: &UnfinishedTransaction) -> std::io::Result<()> { let _ = transaction; Ok(()) }
+/// # fn settle(outcome: &Outcome) -> std::io::Result<()> { let _ = outcome; Ok(()) }
 /// fn deliver(
 ///     mut io: TcpStream,
 ///     config: Arc<ClientConfig>,
-///     transaction: &UnfinishedTransaction,
+///     connection: Connection,
+///     transaction: UnfinishedTransaction,
 ///     message: &[u8],
 /// ) -> Result<Option<Outcome>, Box<dyn Error>> {
 ///     let origin = Instant::now();
 ///     let now = || Timestamp::from_origin(origin.elapsed());
-///     let mut smtp = ClientSession::new(config, now());
+///     let mut smtp = ClientSession::connected(config, connection, now());
+///     io.set_write_timeout(Some(Duration::from_secs(1)))?;
 ///     let (mut content, mut outcome, mut buffer) = (&message[..0], None, [0; 16 * 1024]);
 ///     loop {
 ///         while let Some(event) = smtp.poll_event() {
 ///             match event {
 ///                 Event::Ready if outcome.is_some() => smtp.quit(now())?,
-///                 Event::Ready => smtp.send(now(), transaction)?,
+///                 Event::Ready => smtp.send(now(), &transaction)?,
 ///                 Event::Store(question) => {
-///                     store(&question.transaction().encode())?;
+///                     hold(question.transaction())?;
 ///                     smtp.stored(now(), question)?;
 ///                 }
 ///                 Event::SendContent { start, .. } => {
 ///                     content = &message[usize::try_from(start.get())?..];
 ///                 }
 ///                 Event::Done(done) => {
-///                     store(&done.transaction().map_or(vec![], UnfinishedTransaction::encode))?;
+///                     settle(&done)?;
 ///                     outcome = Some(done);
 ///                     smtp.outcome_stored(now())?;
 ///                 }
@@ -192,8 +201,10 @@ pub enum AuthError {
 ///                 smtp.send_content(now(), &mut content)?;
 ///             }
 ///         }
-///         let written = io.write(smtp.output())?;
-///         smtp.transmitted(now(), written)?;
+///         // Where writing fails, reading still gives what the server had to say, and the end.
+///         if let Ok(written) = io.write(smtp.output()) {
+///             smtp.transmitted(now(), written)?;
+///         }
 ///         let busy = is_fed || !smtp.output().is_empty(); // content may bring events
 ///         let wait = if busy { Duration::from_millis(1) } else { Duration::from_secs(1) };
 ///         io.set_read_timeout(Some(wait))?;
@@ -270,8 +281,10 @@ enum Expect {
 
 impl ClientSession {
     /// A session on a fresh connection of which nothing is known: the transaction remembers no
-    /// server and no local address, so [`Reconnect`](crate::checkpoint::Reconnect) cannot tell
-    /// addresses apart. For restarts use [`connected`](Self::connected).
+    /// server and no local address, so that neither [`Reconnect`](crate::checkpoint::Reconnect) nor
+    /// [`send`](Self::send) can tell addresses apart. A server takes a client at another address
+    /// for another client, and a message whose end was sent is then delivered twice. For restarts
+    /// use [`connected`](Self::connected).
     #[must_use]
     pub fn new(config: Arc<ClientConfig>, now: Timestamp) -> Self {
         Self::connected(config, Connection::default(), now)

@@ -25,7 +25,8 @@ impl ClientSession {
     /// as the [configuration](super::ClientConfigBuilder::rdlv) says.
     ///
     /// [`Event::Store`] comes before anything is sent. The transaction that counts from now on is
-    /// the one in the events.
+    /// the one in the events, and what is stored of it is what the next attempt sends: this one
+    /// does not know what was sent since, and sent again it may double the message.
     ///
     /// # Errors
     ///

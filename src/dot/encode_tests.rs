@@ -201,3 +201,28 @@ proptest! {
         refused(&pieces, FaultPolicy::REFUSE_ALL);
     }
 }
+
+#[test]
+fn whether_a_line_begins() {
+    for (content, begins) in [
+        (&b""[..], true),
+        (b"a", false),
+        (b"a\r", false),
+        (b"a\r\n", true),
+        (b"a\r\n.", false),
+    ] {
+        let mut encoder = DotEncoder::new();
+        encoder.encode_with(&mut &content[..], |_| ()).unwrap();
+        assert_eq!(encoder.at_line_start(), begins, "{content:?}");
+    }
+}
+
+/// Two octets are room for a doubled dot, one is room for nothing.
+#[test]
+fn the_least_room_that_something_is_taken_for() {
+    for (room, wire, left) in [(1, &b""[..], 2), (2, b"..", 1), (3, b"..", 1), (4, b"..a", 0)] {
+        let (mut content, mut out) = (&b".a"[..], BytesMut::new());
+        let _ = DotEncoder::new().encode(&mut content, &mut out, room);
+        assert_eq!((&out[..], content.len()), (wire, left), "{room}");
+    }
+}

@@ -416,7 +416,11 @@ impl ServerSession {
             },
         };
         let claim = match self.work.transaction.data(transfer) {
-            DataOutcome::Confirm { generation, length } => self
+            DataOutcome::Confirm {
+                generation,
+                length,
+                fresh,
+            } => self
                 .work
                 .transaction
                 .key()
@@ -425,6 +429,7 @@ impl ServerSession {
                     key,
                     generation,
                     length,
+                    fresh,
                 }),
             DataOutcome::Begin(_) => None,
             DataOutcome::Mixed => {

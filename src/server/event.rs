@@ -40,14 +40,15 @@ pub enum Event {
     Rcpt(RcptQuestion),
     /// Is the claim still current, and may content come? Asked before the 354, or before the first
     /// chunk, of every transaction that keeps a record, and of every other one with
-    /// [`ask_data`](super::ServerConfigBuilder::ask_data). A transaction that begins afresh has
-    /// length 0 to confirm, and what is held under the key is dropped
-    /// ([`ClaimToConfirm::drops_held`]). A claim is confirmed once in a transaction.
+    /// [`ask_data`](super::ServerConfigBuilder::ask_data). Where it begins afresh
+    /// ([`ClaimToConfirm::fresh`]) a partial record that is held under the key is dropped. A claim
+    /// is confirmed once in a transaction.
     Data(DataQuestion),
     /// Fetch the content of this URL and store it (RFC 4468).
     Burl(BurlQuestion),
     /// Content is ready: take it with
-    /// [`poll_content`](super::ServerSession::poll_content). No more input is read until then.
+    /// [`poll_content`](super::ServerSession::poll_content). No more input is read until then. Of
+    /// an empty message there is none, and this does not come.
     /// `poll_content` gives `None` where the session has been closed in between.
     Content,
     /// The transaction has grown past
@@ -117,7 +118,8 @@ pub enum Event {
         record: Box<Record>,
     },
     /// What is held under this key is of no use any more. Advice: it may be late or lost;
-    /// [`Discard::applies_to`] says whether it still fits.
+    /// [`Discard::applies_to`] says whether it still fits, by the record and the generation of the
+    /// key.
     Discard(Discard),
     /// The client has all replies of these transactions for certain (QUIT came behind them): the
     /// retention of their completion records may be shortened to a floor of your choice.
@@ -330,8 +332,14 @@ pub struct ClaimToConfirm {
     pub key: TransactionKey,
     /// The generation that the key must still have.
     pub generation: Generation,
-    /// The length that the content must have; 0 where the transaction begins afresh.
+    /// The length that the content must have; 0 where the transaction begins afresh. Where the
+    /// message is complete, committed ones included, it is [`Record::length`], whatever has become
+    /// of the content.
     pub length: OctetOffset,
+    /// Whether the transaction begins afresh: a partial record, and its content, is dropped with
+    /// the confirmation; a processing or committed one never. Also a message that is complete may
+    /// have the length 0.
+    pub fresh: bool,
 }
 
 impl HelloQuestion {
@@ -345,15 +353,6 @@ impl HelloQuestion {
     #[must_use]
     pub fn is_extended(&self) -> bool {
         self.extended
-    }
-}
-
-impl ClaimToConfirm {
-    /// Whether the transaction begins afresh, its length 0: what is held under the key, a partial
-    /// record and its content, is dropped with the confirmation.
-    #[must_use]
-    pub fn drops_held(&self) -> bool {
-        self.length.get() == 0
     }
 }
 

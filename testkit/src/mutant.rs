@@ -33,6 +33,9 @@ pub enum Mutant {
     SecondDecision,
     /// A completion record is dropped when a claim is confirmed with another length than its own.
     CompletionDroppedOnMismatch,
+    /// A claim with the length 0 is confirmed as of a transaction that begins afresh, also where an
+    /// empty message is held as complete.
+    LengthZeroIsFresh,
     /// The record is stored before the content that it counts is synced.
     RecordBeforeContent,
     /// Advice to discard is carried out on whatever is held.
@@ -81,7 +84,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::CommitNotSynced,
         Self::RecordDroppedBeforeCommit,
         Self::CompletionForgotten,
@@ -92,6 +95,7 @@ impl Mutant {
         Self::StaleVerdict,
         Self::SecondDecision,
         Self::CompletionDroppedOnMismatch,
+        Self::LengthZeroIsFresh,
         Self::RecordBeforeContent,
         Self::DiscardUnchecked,
         Self::FailedSyncTrusted,

@@ -40,9 +40,9 @@ pub trait Store {
     /// that the content which is held has the length that was announced. Content may be written
     /// from then on.
     ///
-    /// Length 0 begins the content afresh: a partial record that is held, and its content, no
-    /// longer count once a newer one is stored. While a decision runs or is committed, the length
-    /// is that of the whole message, and no content comes.
+    /// [`ClaimToConfirm::fresh`] begins the content afresh: a partial record that is held, and its
+    /// content, no longer count once a newer one is stored. While a decision runs or is committed,
+    /// the length is that of the whole message, which may be 0, and no content comes.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ pub trait Store {
         generation: Generation,
     ) -> Result<Standing, StoreError>;
 
-    /// Discards what is held, if the generation is current and [`Discard::applies_to`] it. Advice:
+    /// Discards what is held, if [`Discard::applies_to`] it under the current generation. Advice:
     /// it may come late, and nothing depends on it.
     ///
     /// # Errors

@@ -213,6 +213,7 @@ impl Store for Tried {
             key: key.clone(),
             generation: record.generation(),
             length: record.length(),
+            fresh: false,
         };
         let content = match self.contents.remove(&held) {
             Some(content) => content,

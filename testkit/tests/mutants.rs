@@ -1,5 +1,5 @@
 //! Every rule that is broken on purpose is caught.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic)]
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +28,7 @@ fn caught_by(mutant: Mutant) -> (Run, Rule) {
         Mutant::StaleVerdict => (Suite::two_hosts, Rule::OneCommit),
         Mutant::SecondDecision => (Suite::two_hosts, Rule::OneCommit),
         Mutant::CompletionDroppedOnMismatch => (Suite::two_hosts, Rule::AtMostOnce),
+        Mutant::LengthZeroIsFresh => (Suite::cuts, Rule::AtMostOnce),
         Mutant::RecordBeforeContent => (Suite::crashes, Rule::OffsetIsDurable),
         Mutant::DiscardUnchecked => (Suite::fencing, Rule::AtMostOnce),
         Mutant::FailedSyncTrusted => (Suite::crashes, Rule::Unaltered),

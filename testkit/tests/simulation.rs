@@ -63,6 +63,7 @@ fn noticed_by(mutant: Mutant) -> Option<u64> {
         Mutant::StaleVerdict => 21,
         Mutant::SecondDecision => 21,
         Mutant::CompletionDroppedOnMismatch => 404,
+        Mutant::LengthZeroIsFresh => 18,
         Mutant::RecordBeforeContent => 39,
         Mutant::DiscardUnchecked => 565,
         Mutant::FailedSyncTrusted => 351,

@@ -359,9 +359,8 @@ impl FileStore {
             return Err(Confirmation::Outdated);
         };
         let name = message_name(key, entry.owner, claim.generation);
-        // (An empty message has the same length, but not if it is the server's.)
-        if claim.length == OctetOffset::default() && !entry.owes() {
-            // The transaction starts afresh: what an older one left must not stand beside it.
+        if claim.fresh {
+            // What an older transaction left must not stand beside it.
             if let Held::Partial(_) = entry.held() {
                 let before = index.set_held(key, Held::Nothing, false);
                 self.remove_held(&index, key, &before, None);
@@ -526,7 +525,7 @@ impl FileStore {
         let Ok(Some(record)) = self.read_held(&mut index, key) else {
             return;
         };
-        if discard.applies_to(&record) {
+        if discard.applies_to(&record, discard.generation) {
             let before = index.set_held(key, Held::Nothing, false);
             self.remove_held(&index, key, &before, None);
         }

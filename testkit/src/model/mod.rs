@@ -239,7 +239,7 @@ impl Store for ModelStore {
 
     fn confirm(&mut self, claim: &ClaimToConfirm) -> Result<Confirmation, StoreError> {
         self.storage.step(Step::Other)?;
-        let fresh = claim.length == OctetOffset::ZERO;
+        let fresh = claim.fresh;
         let Ok(claimed) = self.current(&claim.key, claim.generation) else {
             return Ok(Confirmation::Outdated);
         };
@@ -263,6 +263,9 @@ impl Store for ModelStore {
         let careless = self.breaks(Mutant::NotCut) || self.breaks(Mutant::LengthAfterCut);
         let uncut = careless && complete.is_none();
         if held == octets(claim.length) || uncut {
+            if held == 0 && complete.is_some() && self.breaks(Mutant::LengthZeroIsFresh) {
+                self.end(&claim.key);
+            }
             return Ok(Confirmation::Current);
         }
         if self.breaks(Mutant::CompletionDroppedOnMismatch) {
@@ -503,7 +506,7 @@ impl Store for ModelStore {
 
     fn discard(&mut self, discard: &Discard) -> Result<(), StoreError> {
         let key = &discard.key;
-        let is_useless = |record: &Record| discard.applies_to(record);
+        let is_useless = |record: &Record| discard.applies_to(record, discard.generation);
         let anything = self.breaks(Mutant::DiscardUnchecked);
         self.current(key, discard.generation)?;
         self.storage.step(Step::Other)?;

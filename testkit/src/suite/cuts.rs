@@ -38,13 +38,15 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             self.every_cut(who, &faulty_contents(), true)?;
         }
         self.every_cut_of_the_restart()?;
-        for (code, how) in [250, 450, 550]
-            .into_iter()
-            .flat_map(|code| [(code, How::Data), (code, How::Bdat(7))])
-        {
-            let mut message = Message::new("m", b"S: x\r\n\r\nHello\r\n");
-            message.how = how;
-            self.lost_final_replies(&Rc::new(message), &[code])?;
+        for content in [&b"S: x\r\n\r\nHello\r\n"[..], b""] {
+            for (code, how) in [250, 450, 550]
+                .into_iter()
+                .flat_map(|code| [(code, How::Data), (code, How::Bdat(7))])
+            {
+                let mut message = Message::new("m", content);
+                message.how = how;
+                self.lost_final_replies(&Rc::new(message), &[code])?;
+            }
         }
         Ok(self.end())
     }

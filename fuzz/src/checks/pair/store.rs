@@ -57,7 +57,7 @@ impl Store {
     pub fn confirm(&mut self, claim: &ClaimToConfirm) -> Result<Vec<u8>, Confirmation> {
         let held = self.current(&claim.key, claim.generation);
         let held = held.ok_or(Confirmation::Outdated)?;
-        if claim.drops_held() && !held.is_committed() && held.running.is_none() {
+        if claim.fresh && !held.is_committed() && held.running.is_none() {
             held.record = None;
             held.content.clear();
         }
@@ -160,8 +160,9 @@ impl Store {
     }
 
     pub fn discard(&mut self, discard: &Discard) {
-        if let Some(held) = self.current(&discard.key, discard.generation) {
-            let fits = |record: &Record| discard.applies_to(record);
+        if let Some(held) = self.held.get_mut(&discard.key) {
+            let generation = Generation(held.generation);
+            let fits = |record: &Record| discard.applies_to(record, generation);
             if held.running.is_none() && held.record.as_ref().is_some_and(fits) {
                 held.record = None;
                 held.content.clear();
