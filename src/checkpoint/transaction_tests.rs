@@ -260,7 +260,8 @@ fn what_is_snapshot_is_behind_a_confirmation_and_never_less() {
 /// an empty message.
 #[test]
 fn a_complete_message_of_length_0_does_not_begin_afresh() {
-    let record = partial(Transfer::Data, 0);
+    let mut record = partial(Transfer::Data, 6);
+    record.length = OctetOffset::ZERO;
     let accepted = record.complete(&Verdict::from(standard::OK)).unwrap();
     for (record, is_fresh) in [
         (record.clone(), true),

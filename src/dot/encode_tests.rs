@@ -220,7 +220,12 @@ fn whether_a_line_begins() {
 /// Two octets are room for a doubled dot, one is room for nothing.
 #[test]
 fn the_least_room_that_something_is_taken_for() {
-    for (room, wire, left) in [(1, &b""[..], 2), (2, b"..", 1), (3, b"..", 1), (4, b"..a", 0)] {
+    for (room, wire, left) in [
+        (1, &b""[..], 2),
+        (2, b"..", 1),
+        (3, b"..", 1),
+        (4, b"..a", 0),
+    ] {
         let (mut content, mut out) = (&b".a"[..], BytesMut::new());
         let _ = DotEncoder::new().encode(&mut content, &mut out, room);
         assert_eq!((&out[..], content.len()), (wire, left), "{room}");
