@@ -380,7 +380,8 @@ impl<'c, E: FnMut(Piece<'c>)> Job for Run<'_, 'c, E> {
                     start = at + 1;
                     return ControlFlow::Continue(());
                 }
-                let cr_before = at > 0 && content.get(at - 1) == Some(&CR);
+                let before = at.checked_sub(1).and_then(|before| content.get(before));
+                let cr_before = before == Some(&CR);
                 let octet = content.get(at);
                 let refuses = |kind| policy.get(kind) == Octets::Refuse;
                 refused = if cr_before && octet != Some(&LF) && refuses(FaultKind::BareCr) {

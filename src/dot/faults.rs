@@ -227,6 +227,10 @@ mod tests {
         assert_eq!(all.before(5.into()), faults(None, Some(1), None));
         assert_eq!(all.before(6.into()), faults(Some(5), Some(1), None));
         assert!(all.before(0.into()).is_empty());
+        for one in 0..3 {
+            let at = |kind| (kind == one).then_some(3);
+            assert!(!faults(at(0), at(1), at(2)).is_empty(), "{one}");
+        }
     }
 
     #[test]

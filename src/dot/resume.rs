@@ -116,6 +116,7 @@ mod tests {
                     }
                     Ok(encoder) => {
                         assert!(!inside && !dot);
+                        assert_eq!(encoder.at_line_start(), line_start, "{content:?} {at}");
                         let mut encoder = encoder.with_policy(FaultPolicy::KEEP_ALL);
                         let mut wire = Vec::new();
                         encoder
