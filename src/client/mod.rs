@@ -148,9 +148,10 @@ pub enum AuthError {
 /// Dropping it at any point is a cut connection: what was stored last then holds.
 ///
 /// Over a blocking socket, in clear ([`TlsPolicy::Never`]), with the message in memory. `hold` makes
-/// the transaction durable, `settle` what became of it, in one step with the queue that the message
-/// stands in: what is [`Delivered`](Outcome::Delivered) but still queued is sent twice, what is
-/// [`Deferred`](Outcome::Deferred) and queued no more is lost.
+/// the transaction durable, `settle` what became of it
+/// ([`Outcome`](crate::checkpoint::Outcome)), in one step with the queue that the message stands
+/// in: what is delivered but still queued is sent twice, what is deferred and queued no more is
+/// lost.
 ///
 /// ```no_run
 /// # use std::{error::Error, io::{ErrorKind, Read, Write}, net::TcpStream, sync::Arc};
