@@ -401,6 +401,14 @@ mod tests {
         }
     }
 
+    /// Every lane of a register has one then.
+    #[test]
+    fn nothing_but_nul() {
+        for length in 0..400 {
+            check(&std::vec![0; length]);
+        }
+    }
+
     #[test]
     fn the_first_octet_is_what_it_is_said_to_be() {
         for length in [1, 2, 3, 40, 200] {
