@@ -59,9 +59,7 @@ impl Said {
             recipients: Vec::new(),
         }
     }
-}
 
-impl Said {
     fn clear(&mut self) {
         const KEPT: usize = 4096;
         self.lines.clear();

@@ -23,7 +23,18 @@ pub(crate) struct Word {
 ///
 /// In a word of letters, digits and "-" no other octet becomes the same as one of them, controls
 /// aside ("8" becomes 0x18, "-" CR).
-const CASELESS: u64 = u64::from_ne_bytes([!0x20; 8]);
+pub(crate) const CASELESS: u64 = u64::from_ne_bytes([!0x20; 8]);
+
+/// Up to eight octets as a little-endian number without regard to case, with zeros behind the last:
+/// what is read together with what follows it, and masked, is compared with it.
+pub(crate) const fn caseless(octets: &[u8]) -> u64 {
+    let (mut number, mut left) = (0, octets.len());
+    while left > 0 {
+        left -= 1;
+        number = number << 8 | octets[left] as u64;
+    }
+    number & CASELESS
+}
 
 impl Word {
     /// `octets` as a word. Equal to a fixed word of letters only where it is that word in any case,

@@ -181,8 +181,9 @@ impl Store {
     /// What is held is of no use any more.
     pub(crate) fn discard(&self, discard: &Discard) {
         let mut state = self.lock();
-        if let Ok(held) = state.current(&discard.key, discard.generation) {
-            let meant = |record: &Record| discard.applies_to(record, discard.generation);
+        if let Some(held) = state.held.get_mut(&discard.key) {
+            let current = held.generation;
+            let meant = |record: &Record| discard.applies_to(record, current);
             if !held.is_processing() && held.record.as_ref().is_some_and(meant) {
                 held.forget();
             }

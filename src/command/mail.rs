@@ -136,7 +136,7 @@ pub struct Mail<'a> {
 
 /// Keywords of parameters that are read at once.
 mod keyword {
-    use super::params::caseless;
+    use crate::word::caseless;
 
     pub(super) const SIZE: u64 = caseless(b"SIZE=");
     pub(super) const BODY: u64 = caseless(b"BODY=");

@@ -16,7 +16,7 @@ use super::error::CommandError;
 use super::parse::trim_start;
 use crate::class::{KEYWORD, each, eight, first_below, split_run, value_run};
 use crate::syntax::is_wsp;
-use crate::word::Word;
+use crate::word::{CASELESS, Word};
 
 /// Unknown parameters in one command. RFC 5321 sets no limit; without one, looking for duplicates
 /// would take time that grows with the square of the line.
@@ -79,7 +79,7 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Parameter<'a>>, Com
     Ok(Some(Parameter { keyword, value }))
 }
 
-/// The keyword of a parameter behind one SPACE and its "=", as [`caseless`] has them, and what
+/// The keyword of a parameter behind one SPACE and its "=", as [`caseless`](crate::word::caseless) has them, and what
 /// follows. `None` where they are longer than eight octets. Whoever gets it knows the keyword, or
 /// takes the parameter with [`next`].
 #[inline(always)]
@@ -94,19 +94,6 @@ pub(super) fn usual(rest: &[u8]) -> Option<(u64, &[u8])> {
     // All bits of the "=" and before it.
     let mask = end ^ end.wrapping_sub(1);
     Some((number & mask & CASELESS, behind))
-}
-
-/// All bits but the one in which the two cases of a letter differ.
-pub(super) const CASELESS: u64 = each(!0x20);
-
-/// Up to eight octets as a number without regard to case, with zeros behind the last.
-pub(super) const fn caseless(octets: &[u8]) -> u64 {
-    let (mut number, mut left) = (0, octets.len());
-    while left > 0 {
-        left -= 1;
-        number = number << 8 | octets[left] as u64;
-    }
-    number & CASELESS
 }
 
 /// Whether a parameter ends before `behind`.

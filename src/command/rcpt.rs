@@ -17,11 +17,11 @@ use core::ops::BitOr;
 
 use super::error::CommandError;
 use super::mail::set;
-use super::params::{self, CASELESS, Parameter, UnknownParameters, caseless, ends};
+use super::params::{self, Parameter, UnknownParameters, ends};
 use super::path::{ForwardPath, scan_forward_path, scan_usual};
 use super::xtext::XText;
 use crate::class::{ADDR_TYPE, each, eight, first_below, run, split_run};
-use crate::word::Word;
+use crate::word::{CASELESS, Word, caseless};
 
 /// Events that a DSN is wanted for; one at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

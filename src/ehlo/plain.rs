@@ -4,58 +4,50 @@
 //!
 //! ```
 //! use smtp_checkpoint::ehlo::CapabilitiesRef;
+//! use smtp_checkpoint::reply::{ParsedReply, ReplyRef};
 //!
-//! assert!(!CapabilitiesRef::default().chunking());
+//! let input = b"250-mx.example\r\n250-chunking\r\n250 SIZE 1000\r\n";
+//! let ParsedReply::Complete { reply, .. } = ReplyRef::parse(input) else {
+//!     panic!("the reply is complete");
+//! };
+//! assert!(CapabilitiesRef::from_reply(&reply, &Default::default())?.chunking());
+//! # Ok::<(), smtp_checkpoint::ehlo::CapabilitiesError>(())
 //! ```
 
 use super::lines::Known;
 use crate::class::first_below;
+use crate::word::CASELESS;
 
 /// Octets that are read at once: the longest keyword, and what ends its line.
 const AT_ONCE: usize = 24;
 
-/// All bits but the one in which the two cases of a letter differ. Where no octet is a control,
-/// none but the other case becomes the same as a letter or digit.
-const CASELESS: u64 = u64::from_ne_bytes([!0x20; 8]);
-
-/// Up to eight octets as a number without regard to case, with zeros behind them.
-const fn number(octets: &[u8]) -> u64 {
-    let mut number = 0;
-    let mut left = octets.len();
-    while left > 0 {
-        left -= 1;
-        number = number << 8 | octets[left] as u64;
-    }
-    number & CASELESS
-}
-
 /// The keywords that take no parameters, and SIZE; of the longer ones the first eight octets.
 mod start {
-    use super::number;
+    use crate::word::caseless;
 
-    pub(super) const DSN: u64 = number(b"DSN");
-    pub(super) const SIZE: u64 = number(b"SIZE");
-    pub(super) const DETA: u64 = number(b"DETA");
-    pub(super) const RESUME: u64 = number(b"RESUME");
-    pub(super) const EIGHT_BIT_MIME: u64 = number(b"8BITMIME");
-    pub(super) const SMTPUTF8: u64 = number(b"SMTPUTF8");
-    pub(super) const CHUNKING: u64 = number(b"CHUNKING");
-    pub(super) const STARTTLS: u64 = number(b"STARTTLS");
-    pub(super) const PIPELINI: u64 = number(b"PIPELINI");
-    pub(super) const CHECKPOI: u64 = number(b"CHECKPOI");
-    pub(super) const BINARYMI: u64 = number(b"BINARYMI");
-    pub(super) const ENHANCED: u64 = number(b"ENHANCED");
+    pub(super) const DSN: u64 = caseless(b"DSN");
+    pub(super) const SIZE: u64 = caseless(b"SIZE");
+    pub(super) const DETA: u64 = caseless(b"DETA");
+    pub(super) const RESUME: u64 = caseless(b"RESUME");
+    pub(super) const EIGHT_BIT_MIME: u64 = caseless(b"8BITMIME");
+    pub(super) const SMTPUTF8: u64 = caseless(b"SMTPUTF8");
+    pub(super) const CHUNKING: u64 = caseless(b"CHUNKING");
+    pub(super) const STARTTLS: u64 = caseless(b"STARTTLS");
+    pub(super) const PIPELINI: u64 = caseless(b"PIPELINI");
+    pub(super) const CHECKPOI: u64 = caseless(b"CHECKPOI");
+    pub(super) const BINARYMI: u64 = caseless(b"BINARYMI");
+    pub(super) const ENHANCED: u64 = caseless(b"ENHANCED");
 }
 
 /// What follows the first eight octets of the longer ones.
 mod rest {
-    use super::number;
+    use crate::word::caseless;
 
-    pub(super) const NG: u64 = number(b"NG");
-    pub(super) const NT: u64 = number(b"NT");
-    pub(super) const ME: u64 = number(b"ME");
-    pub(super) const STATUSCO: u64 = number(b"STATUSCO");
-    pub(super) const DES: u64 = number(b"DES");
+    pub(super) const NG: u64 = caseless(b"NG");
+    pub(super) const NT: u64 = caseless(b"NT");
+    pub(super) const ME: u64 = caseless(b"ME");
+    pub(super) const STATUSCO: u64 = caseless(b"STATUSCO");
+    pub(super) const DES: u64 = caseless(b"DES");
 }
 
 /// What was read.

@@ -516,16 +516,14 @@ impl FileStore {
     pub fn discard(&self, discard: &Discard) {
         let key = KeyHash::of(&discard.key);
         let mut index = self.lock();
-        let idle = index
-            .current(key, discard.generation)
-            .is_some_and(|entry| entry.running.is_none());
-        if !idle {
+        let idle = index.get(key).filter(|entry| entry.running.is_none());
+        let Some(current) = idle.map(|entry| entry.generation) else {
             return;
-        }
+        };
         let Ok(Some(record)) = self.read_held(&mut index, key) else {
             return;
         };
-        if discard.applies_to(&record, discard.generation) {
+        if discard.applies_to(&record, current) {
             let before = index.set_held(key, Held::Nothing, false);
             self.remove_held(&index, key, &before, None);
         }
