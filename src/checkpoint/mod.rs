@@ -17,6 +17,8 @@
 //! What a store has to promise is written down at
 //! [`Transaction`](transaction/index.html#what-the-store-promises).
 
+mod answers;
+mod claim;
 mod client;
 mod key;
 mod outcome;
@@ -27,6 +29,8 @@ mod stored;
 pub mod transaction;
 
 pub use crate::line::Following;
+pub use answers::{DataOutcome, EndOutcome, MailOutcome, Offered, RcptOutcome};
+pub use claim::{Claim, Confirmation, Discard};
 pub use client::{
     ClientScope, Content, InvalidTransaction, NextStep, RestartPolicy, Sent, Server,
     UnfinishedTransaction, UnfinishedTransactionBuilder,
@@ -36,7 +40,4 @@ pub use outcome::{Cause, Outcome, Stage, is_decisive};
 pub use plan::{ContentCommand, MissingExtension, Used};
 pub use reconnect::{Address, After, Reconnect, ScopeRefused, Waiting};
 pub use record::{Completion, Duty, Generation, Record, RecordState, Refused, Transfer, Verdict};
-pub use transaction::{
-    Claim, Confirmation, DataOutcome, Discard, EndOutcome, MailOutcome, Offered, RcptOutcome,
-    Transaction,
-};
+pub use transaction::Transaction;
