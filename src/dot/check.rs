@@ -109,10 +109,12 @@ impl Job for Run<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(mut self, kernel: K) -> Faults {
-        let _ = scan::<K, false>(kernel, self.octets, false, |at, _| {
-            if let Some([before, octet]) = self.octets.get(at.wrapping_sub(1)..at + 1) {
-                let offset = self.start.saturating_add(at as u64);
-                self.faults.note(*before == CR, *octet, offset);
+        let _ = scan::<K, false, ()>(kernel, self.octets, false, |mut events| {
+            while let Some(at) = events.next() {
+                if let Some([before, octet]) = self.octets.get(at.wrapping_sub(1)..at + 1) {
+                    let offset = self.start.saturating_add(at as u64);
+                    self.faults.note(*before == CR, *octet, offset);
+                }
             }
             ControlFlow::Continue(())
         });

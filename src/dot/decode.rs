@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes};
 
 use super::batch::{Batch, Piece};
 use super::faults::{FaultKind, Faults};
-use super::scan::{CRLF_DOT, Job, Kernel, LAST, SMALL, dispatch, ends_line, is_dot_line, scan};
+use super::scan::{Events, Job, Kernel, LAST, SMALL, dispatch, ends_line, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -160,7 +160,7 @@ impl DotDecoder {
     #[inline(never)]
     fn decode_more(&mut self, input: &mut &[u8], mut sink: impl FnMut(&[u8])) -> DecodeStatus {
         let octets = *input;
-        let read = self.run(octets, |piece| {
+        let read = self.run(octets, move |piece| {
             sink(piece.octets());
             ControlFlow::Continue(())
         });
@@ -431,59 +431,30 @@ impl<'w, E: FnMut(Piece<'w>) -> ControlFlow<()>> Job for Run<'_, 'w, E> {
         };
 
         let after_cr = decoder.state == State::Cr;
-        let faults = &mut decoder.faults;
-        // Before `start` all is handed out; of that, `removed` dots are not content.
-        let (base, mut start, mut removed) = (decoder.offset, 0, 0);
-        let mut stop = None;
+        let mut cut = Cut {
+            wire: octets,
+            after_cr,
+            base: decoder.offset,
+            start: 0,
+            removed: 0,
+        };
         let begins = after_cr || first == LF || first == 0;
-        let _ = scan::<K, true>(
+        let stop = scan::<K, true, _>(
             kernel,
             octets,
             begins,
             #[inline(always)]
-            |at, near| {
-                // The common case by itself: a dot that is removed, with content behind it.
-                let other = near ^ CRLF_DOT;
-                if other << 8 == 0 && other != u32::from(CR) << 24 {
-                    let Some(line) = octets.get(start..at + 1) else {
-                        return ControlFlow::Break(());
-                    };
-                    (start, removed) = (at + 2, removed + 1);
-                    let flow = emit(Piece::Input(line));
-                    if flow.is_break() {
-                        stop = Some((at + 2, State::Text));
-                    }
-                    return flow;
-                }
-                if !is_dot_line(octets, at, after_cr) {
-                    let cr_before = match at.checked_sub(1) {
-                        Some(before) => octets.get(before) == Some(&CR),
-                        None => after_cr,
-                    };
-                    // The octet is never before `start`: that would be a removed dot.
-                    let here = base.saturating_add((at - removed) as u64);
-                    let octet = octets.get(at).copied().unwrap_or(b' ');
-                    faults.note(cr_before, octet, here);
-                    return ControlFlow::Continue(());
-                }
-                let line = octets.get(start..=at).unwrap_or_default();
-                if emit(Piece::Input(line)).is_break() {
-                    stop = Some((at + 1, State::LineStart));
-                    start = at + 1;
-                    return ControlFlow::Break(());
-                }
-                (start, removed) = (at + 2, removed + 1);
-                stop = match octets.get(start..) {
-                    Some([CR, LF, ..]) => Some((at + 4, State::Ended)),
-                    Some([CR]) => Some((at + 3, State::DotCr)),
-                    Some([]) => Some((at + 2, State::Dot)),
-                    _ => return ControlFlow::Continue(()),
-                };
-                ControlFlow::Break(())
+            |events| {
+                // A copy of its own can stay in registers.
+                let mut here = cut;
+                let flow = here.at(events, &mut decoder.faults, &mut emit);
+                cut = here;
+                flow
             },
         );
-        let offset = base.saturating_add((start - removed) as u64);
-        if let Some((read, state)) = stop {
+        let start = cut.start;
+        let offset = cut.offset_of(start);
+        if let ControlFlow::Break((read, state)) = stop {
             (decoder.state, decoder.offset, decoder.line_start) = (state, offset, offset);
             return begun + read;
         }
@@ -503,6 +474,88 @@ impl<'w, E: FnMut(Piece<'w>) -> ControlFlow<()>> Job for Run<'_, 'w, E> {
         };
         let _ = emit(Piece::Input(octets.get(start..).unwrap_or_default()));
         wire.len()
+    }
+}
+
+/// Cuts the wire into slices of content, at the dots.
+#[derive(Clone, Copy)]
+struct Cut<'w> {
+    wire: &'w [u8],
+    /// Whether a CR came before it.
+    after_cr: bool,
+    /// The offset of its first octet.
+    base: u64,
+    /// Before it all is handed out,
+    start: usize,
+    /// and of that so many dots were not content.
+    removed: usize,
+}
+
+/// Goes on, or stops: octets read, and what comes then.
+type Flow = ControlFlow<(usize, State)>;
+
+impl<'w> Cut<'w> {
+    /// Cuts at these events, until `emit` breaks or the data ends.
+    #[inline(always)]
+    fn at(
+        &mut self,
+        mut events: Events<'_>,
+        faults: &mut Faults,
+        emit: &mut impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> Flow {
+        while let Some(at) = events.next() {
+            if events.are_stuffed || events.is_before_stuffed(at) {
+                self.at_stuffed(at, emit)?;
+            } else if is_dot_line(self.wire, at, self.after_cr) {
+                self.at_dot(at, emit)?;
+            } else {
+                let cr_before = match at.checked_sub(1) {
+                    Some(before) => self.wire.get(before) == Some(&CR),
+                    None => self.after_cr,
+                };
+                let octet = self.wire.get(at).copied().unwrap_or(b' ');
+                faults.note(cr_before, octet, self.offset_of(at));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Cuts behind the LF at `at`, which has a dot and content behind it.
+    #[inline(always)]
+    fn at_stuffed(
+        &mut self,
+        at: usize,
+        emit: &mut impl FnMut(Piece<'w>) -> ControlFlow<()>,
+    ) -> Flow {
+        let line = self.wire.get(self.start..at + 1).unwrap_or_default();
+        (self.start, self.removed) = (at + 2, self.removed + 1);
+        match emit(Piece::Input(line)) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break((at + 2, State::Text)),
+        }
+    }
+
+    /// Cuts behind the LF at `at`, which has a dot behind it and perhaps the end of the data.
+    #[inline(always)]
+    fn at_dot(&mut self, at: usize, emit: &mut impl FnMut(Piece<'w>) -> ControlFlow<()>) -> Flow {
+        let line = self.wire.get(self.start..=at).unwrap_or_default();
+        if emit(Piece::Input(line)).is_break() {
+            self.start = at + 1;
+            return ControlFlow::Break((at + 1, State::LineStart));
+        }
+        (self.start, self.removed) = (at + 2, self.removed + 1);
+        match self.wire.get(self.start..) {
+            Some([CR, LF, ..]) => ControlFlow::Break((at + 4, State::Ended)),
+            Some([CR]) => ControlFlow::Break((at + 3, State::DotCr)),
+            Some([]) => ControlFlow::Break((at + 2, State::Dot)),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// The offset of the octet at `at`, which is not before `start`.
+    #[inline(always)]
+    fn offset_of(&self, at: usize) -> u64 {
+        self.base.saturating_add((at - self.removed) as u64)
     }
 }
 

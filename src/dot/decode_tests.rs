@@ -219,6 +219,20 @@ fn a_line_start_is_announced_and_a_restart_goes_on_from_it() {
     }
 }
 
+/// A buffer has room for all that may be copied into it.
+#[test]
+fn a_withheld_cr_and_what_is_behind_it_are_one_copy() {
+    let (mut decoder, mut out) = (DotDecoder::new(), Vec::new());
+    let mut input = Bytes::from_static(b".\r");
+    assert_eq!(
+        decoder.decode_batch(&mut input, &mut out, 100),
+        DecodeStatus::NeedInput
+    );
+    let mut input = Bytes::from_static(b"x\r\n");
+    decoder.decode_batch(&mut input, &mut out, 100);
+    assert_eq!(out, [&b"\rx\r\n"[..]]);
+}
+
 #[test]
 fn absurd_offsets_do_not_overflow() {
     let mut decoder = DotDecoder::starting_at(u64::MAX.into());

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, Piece};
 use super::faults::{Fault, FaultKind, FaultPolicy, Octets};
-use super::scan::{CRLF_DOT, Job, Kernel, dispatch, is_dot_line, scan};
+use super::scan::{Job, Kernel, dispatch, is_dot_line, scan};
 use super::{CR, LF};
 use crate::offset::OctetOffset;
 
@@ -365,37 +365,40 @@ impl<'c, E: FnMut(Piece<'c>)> Job for Run<'_, 'c, E> {
         let after_cr = encoder.state == State::Cr;
         let (base, policy) = (encoder.offset, encoder.policy);
         let mut start = 0;
-        let mut refused = None;
         // What was wrong with the first octet is dealt with; it may still be an LF before a dot.
         let begins = after_cr && content.starts_with(b"\n.");
-        let _ = scan::<K, true>(
+        let refused = scan::<K, true, _>(
             kernel,
             content,
             begins,
             #[inline(always)]
-            |at, near| {
-                if near & 0x00ff_ffff == CRLF_DOT || is_dot_line(content, at, after_cr) {
-                    emit(Piece::Input(content.get(start..=at).unwrap_or_default()));
-                    emit(Piece::Static(b"."));
-                    start = at + 1;
-                    return ControlFlow::Continue(());
+            |mut events| {
+                while let Some(at) = events.next() {
+                    if events.is_before_dot(at) || is_dot_line(content, at, after_cr) {
+                        emit(Piece::Input(content.get(start..=at).unwrap_or_default()));
+                        emit(Piece::Static(b"."));
+                        start = at + 1;
+                        continue;
+                    }
+                    let before = at.checked_sub(1).and_then(|before| content.get(before));
+                    let cr_before = before == Some(&CR);
+                    let octet = content.get(at);
+                    let refuses = |kind| policy.get(kind) == Octets::Refuse;
+                    let refused = if cr_before && octet != Some(&LF) && refuses(FaultKind::BareCr) {
+                        (FaultKind::BareCr, at - 1)
+                    } else if !cr_before && octet == Some(&LF) && refuses(FaultKind::BareLf) {
+                        (FaultKind::BareLf, at)
+                    } else if octet == Some(&0) && refuses(FaultKind::Nul) {
+                        (FaultKind::Nul, at)
+                    } else {
+                        continue;
+                    };
+                    return ControlFlow::Break(refused);
                 }
-                let before = at.checked_sub(1).and_then(|before| content.get(before));
-                let cr_before = before == Some(&CR);
-                let octet = content.get(at);
-                let refuses = |kind| policy.get(kind) == Octets::Refuse;
-                refused = if cr_before && octet != Some(&LF) && refuses(FaultKind::BareCr) {
-                    Some((FaultKind::BareCr, at - 1))
-                } else if !cr_before && octet == Some(&LF) && refuses(FaultKind::BareLf) {
-                    Some((FaultKind::BareLf, at))
-                } else if octet == Some(&0) && refuses(FaultKind::Nul) {
-                    Some((FaultKind::Nul, at))
-                } else {
-                    return ControlFlow::Continue(());
-                };
-                ControlFlow::Break(())
+                ControlFlow::Continue(())
             },
-        );
+        )
+        .break_value();
 
         // A CR at the end is held.
         let held = usize::from(last == CR);

@@ -35,13 +35,15 @@ pub(super) trait Kernel: Copy {
     /// and that holds none: to its end. Without `DOTS` LF "." is no event.
     fn skip<const DOTS: bool>(self, octets: &[u8], at: usize, last: usize) -> usize;
 
-    /// Calls `event` with the place of each event within the block, in order. Gives whether there
-    /// was any.
-    fn visit<const DOTS: bool>(
+    /// Calls `row` with the events of the block from place `from` on, row by row in order: the place
+    /// of the row's first octet; a bit for each event, the first one lowest; and whether they are
+    /// known to be CRLF "." with something else than CR behind it. Gives whether the block holds any.
+    fn visit<const DOTS: bool, B>(
         self,
         window: &Window,
-        event: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<(), bool>;
+        from: usize,
+        row: impl FnMut(usize, u64, bool) -> ControlFlow<B>,
+    ) -> ControlFlow<B, bool>;
 
     /// The index of the last LF, if the kernel can tell in no time.
     fn last_lf(self, octets: &[u8; LAST]) -> Option<usize>;
@@ -91,25 +93,29 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn visit<const DOTS: bool>(
+    fn visit<const DOTS: bool, B>(
         self,
         window: &Window,
-        mut event: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<(), bool> {
+        from: usize,
+        mut row: impl FnMut(usize, u64, bool) -> ControlFlow<B>,
+    ) -> ControlFlow<B, bool> {
         let (low, high) = lanes::<DOTS>(window);
         let mut rows = low | high;
         rows |= rows >> 32;
         rows |= rows >> 16;
         rows = (rows | rows >> 8) & 0xff;
         let any = rows != 0;
+        // Where every row has some, to ask about all of them at once costs less than one by one.
+        let stuffed = DOTS && rows == 0xff && only_stuffed(window);
         while rows != 0 {
-            let row = rows.trailing_zeros();
+            let number = rows.trailing_zeros();
             rows &= rows - 1;
-            let mut bits = row_of(low, row) | row_of(high, row) << 8;
-            while bits != 0 {
-                event(row as usize * LANES + bits.trailing_zeros() as usize)?;
-                bits &= bits - 1;
+            let mut bits = row_of(low, number) | row_of(high, number) << 8;
+            let place = number as usize * LANES;
+            if place < from {
+                bits &= bits_from(from - place);
             }
+            row(place, bits, stuffed)?;
         }
         ControlFlow::Continue(any)
     }
@@ -118,6 +124,12 @@ impl Kernel for Portable {
     fn last_lf(self, _: &[u8; LAST]) -> Option<usize> {
         None
     }
+}
+
+/// The bits from this one on.
+#[inline(always)]
+pub(super) fn bits_from(bit: usize) -> u64 {
+    u64::MAX.checked_shl(bit as u32).unwrap_or_default()
 }
 
 /// By itself, so that it becomes the same vector code wherever it is used.
@@ -191,6 +203,24 @@ fn lanes<const DOTS: bool>(window: &Window) -> (u64, u64) {
     (lanes as u64, (lanes >> 64) as u64)
 }
 
+/// Whether all events of a block are CRLF "." with something else than CR behind it.
+#[inline(never)]
+fn only_stuffed(window: &Window) -> bool {
+    let (Some((a, b, c)), Some(d)) = (neighbours::<BLOCK>(window), window.last_chunk::<BLOCK>())
+    else {
+        return false;
+    };
+    let mut others = [0u8; LANES];
+    for at in (0..BLOCK).step_by(LANES) {
+        for lane in 0..LANES {
+            let (a, b, c, d) = (a[at + lane], b[at + lane], c[at + lane], d[at + lane]);
+            let end = (b == LF) & (c == b'.') & (d == CR);
+            others[lane] |= u8::from(((a == CR) ^ (b == LF)) | (b == 0) | end);
+        }
+    }
+    u128::from_le_bytes(others) == 0
+}
+
 /// The bits of one row in eight lanes, the first one lowest.
 #[inline(always)]
 fn row_of(lanes: u64, row: u32) -> u64 {
@@ -209,20 +239,86 @@ fn neighbours<const N: usize>(window: &[u8]) -> Option<(&[u8; N], &[u8; N], &[u8
     ))
 }
 
-/// Calls `event` with the index of every octet that is an event, in order; and with the octet before
-/// it, itself and the two behind it as a little-endian number, which is 0 where it is not at hand.
+/// Events that lie near each other, in order.
+pub(super) struct Events<'o> {
+    /// The index of the octet that the lowest bit is for.
+    at: usize,
+    /// A bit for each event.
+    bits: u64,
+    /// The block, and where in it that octet lies; `None` where the neighbours are not at hand.
+    block: Option<(&'o Window, usize)>,
+    /// All of them are known to be the LF of CRLF "." with something else than CR behind it.
+    pub(super) are_stuffed: bool,
+}
+
+impl Events<'_> {
+    fn one(at: usize) -> Self {
+        Self {
+            at,
+            bits: 1,
+            block: None,
+            are_stuffed: false,
+        }
+    }
+
+    /// The index of the next event.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Option<usize> {
+        if self.bits == 0 {
+            return None;
+        }
+        let bit = self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(self.at + bit)
+    }
+
+    /// Whether the event at `at` is seen to be the LF of CRLF ".".
+    #[inline(always)]
+    pub(super) fn is_before_dot(&self, at: usize) -> bool {
+        self.near(at) << 8 == Self::CRLF_DOT_CR << 8
+    }
+
+    /// Whether it is seen to be the LF of CRLF "." with another octet than CR behind it.
+    #[inline(always)]
+    pub(super) fn is_before_stuffed(&self, at: usize) -> bool {
+        // What differs from CRLF "." CR must be the last octet and nothing else: one comparison.
+        let other = (self.near(at) ^ Self::CRLF_DOT_CR).rotate_left(8);
+        other.wrapping_sub(1) < 0xff
+    }
+
+    /// CRLF ".", and a CR, as such a number.
+    const CRLF_DOT_CR: u32 = u32::from_le_bytes([CR, LF, b'.', CR]);
+
+    /// The octet before the event at `at`, itself and the two behind it as a little-endian number;
+    /// 0 where they are not at hand.
+    #[inline(always)]
+    fn near(&self, at: usize) -> u32 {
+        self.block.map_or(0, |(block, place)| {
+            let here = (place + at - self.at) % BLOCK;
+            let near = [
+                block[here],
+                block[here + 1],
+                block[here + 2],
+                block[here + 3],
+            ];
+            u32::from_le_bytes(near)
+        })
+    }
+}
+
+/// Calls `found` with all octets that are events, in order.
 ///
 /// What comes before the first octet is not known here: whether that one is an event is said.
 /// Without `DOTS` LF "." is no event.
 #[inline(always)]
-pub(super) fn scan<K: Kernel, const DOTS: bool>(
+pub(super) fn scan<K: Kernel, const DOTS: bool, B>(
     kernel: K,
     octets: &[u8],
     first: bool,
-    mut event: impl FnMut(usize, u32) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+    mut found: impl FnMut(Events<'_>) -> ControlFlow<B>,
+) -> ControlFlow<B> {
     if first {
-        event(0, 0)?;
+        found(Events::one(0))?;
     }
     // The index of the octet before the next one to look at.
     let mut at = 0;
@@ -238,16 +334,17 @@ pub(super) fn scan<K: Kernel, const DOTS: bool>(
             let Some(near) = window::<NEAR>(octets, base).filter(|_| at < last + BLOCK) else {
                 break;
             };
-            closer = kernel.visit::<DOTS>(
+            closer = kernel.visit::<DOTS, B>(
                 near,
+                at - base,
                 #[inline(always)]
-                |place| {
-                    if base + place < at {
-                        return ControlFlow::Continue(());
-                    }
-                    let here = place % BLOCK;
-                    let near = [near[here], near[here + 1], near[here + 2], near[here + 3]];
-                    event(base + 1 + place, u32::from_le_bytes(near))
+                |place, bits, stuffed| {
+                    found(Events {
+                        at: base + 1 + place,
+                        bits,
+                        block: Some((near, place)),
+                        are_stuffed: stuffed,
+                    })
                 },
             )?;
             at = base + BLOCK;
@@ -270,7 +367,7 @@ pub(super) fn scan<K: Kernel, const DOTS: bool>(
                 // The last octet has none behind it.
                 let c = octets.get(at + 2).copied().unwrap_or_default();
                 if is_event::<DOTS>(*a, *b, c) {
-                    event(at + 1, 0)?;
+                    found(Events::one(at + 1))?;
                 }
             }
             at += 1;
@@ -278,9 +375,6 @@ pub(super) fn scan<K: Kernel, const DOTS: bool>(
     }
     ControlFlow::Continue(())
 }
-
-/// CRLF ".", as the low octets of a little-endian number.
-pub(super) const CRLF_DOT: u32 = u32::from_le_bytes([CR, LF, b'.', 0]);
 
 /// Whether CRLF "." stands around the LF at `at`; `after_cr` tells of what came before `octets`.
 pub(super) fn is_dot_line(octets: &[u8], at: usize, after_cr: bool) -> bool {
@@ -327,16 +421,22 @@ mod tests {
         fn run<K: Kernel>(self, kernel: K) -> Vec<usize> {
             let Self(octets, dots, first) = self;
             let mut found = Vec::new();
-            let mut event = |at: usize, near: u32| {
-                found.push(at);
-                if near != 0 {
-                    assert_eq!(near.to_le_bytes(), octets[at - 1..at + 3]);
+            let mut event = |mut events: Events<'_>| {
+                while let Some(at) = events.next() {
+                    found.push(at);
+                    let around = at.checked_sub(1).and_then(|at| window::<4>(octets, at));
+                    let dot = around.is_some_and(|near| near.starts_with(b"\r\n."));
+                    let cr = around.is_some_and(|near| near[3] == CR);
+                    let is_at_hand = events.block.is_some();
+                    assert_eq!(events.is_before_dot(at), dot && is_at_hand);
+                    assert_eq!(events.is_before_stuffed(at), dot && !cr && is_at_hand);
+                    assert!(!events.are_stuffed || dot && !cr);
                 }
-                ControlFlow::Continue(())
+                ControlFlow::<()>::Continue(())
             };
             let flow = match dots {
-                true => scan::<K, true>(kernel, octets, first, &mut event),
-                false => scan::<K, false>(kernel, octets, first, &mut event),
+                true => scan::<K, true, _>(kernel, octets, first, &mut event),
+                false => scan::<K, false, _>(kernel, octets, first, &mut event),
             };
             assert!(flow.is_continue());
             found

@@ -16,7 +16,7 @@ use core::ops::ControlFlow;
 use pulp::x86::V3;
 use pulp::{NullaryFnOnce, cast};
 
-use super::scan::{BLOCK, Job, Kernel, LAST, NEAR, Window, window};
+use super::scan::{BLOCK, Job, Kernel, LAST, NEAR, Window, bits_from, window};
 use super::{CR, LF};
 
 /// Octets in a vector register.
@@ -69,20 +69,27 @@ impl Wide {
         cast(octets.copied().unwrap_or_default())
     }
 
-    /// Ones where the octet at `at + 1` and its neighbours are an event, NUL apart; and the octets.
+    /// Ones where the octet at `at + 1` is part of a bare CR or a bare LF; where it is an LF before
+    /// "."; and the octets.
     #[inline(always)]
-    fn events_at<const DOTS: bool>(self, window: &Window, at: usize) -> (__m256i, __m256i) {
+    fn look<const DOTS: bool>(self, window: &Window, at: usize) -> (__m256i, __m256i, __m256i) {
         let avx2 = self.0.avx2;
         let octets = self.load(window, at + 1);
         let cr = avx2._mm256_cmpeq_epi8(self.load(window, at), self.splat(CR));
         let lf = avx2._mm256_cmpeq_epi8(octets, self.splat(LF));
         let bare = avx2._mm256_xor_si256(cr, lf);
         if !DOTS {
-            return (bare, octets);
+            return (bare, self.splat(0), octets);
         }
         let dot = avx2._mm256_cmpeq_epi8(self.load(window, at + 2), self.splat(b'.'));
-        let found = avx2._mm256_or_si256(bare, avx2._mm256_and_si256(lf, dot));
-        (found, octets)
+        (bare, avx2._mm256_and_si256(lf, dot), octets)
+    }
+
+    /// Ones where there is an event, NUL apart; and the octets.
+    #[inline(always)]
+    fn events_at<const DOTS: bool>(self, window: &Window, at: usize) -> Found {
+        let (bare, dots, octets) = self.look::<DOTS>(window, at);
+        (self.0.avx2._mm256_or_si256(bare, dots), octets)
     }
 
     /// What [`any`](Self::any) finds events in: ones where there is one, NUL apart, and the least
@@ -126,6 +133,28 @@ impl Wide {
         let nul = avx2._mm256_cmpeq_epi8(octets, self.splat(0));
         let bits = avx2._mm256_movemask_epi8(avx2._mm256_or_si256(found, nul));
         u64::from(bits as u32)
+    }
+
+    /// Ones where there is an event other than CRLF "." with something else than CR behind it.
+    #[inline(always)]
+    fn others_at(self, window: &Window, at: usize) -> __m256i {
+        let avx2 = self.0.avx2;
+        let (bare, dots, octets) = self.look::<true>(window, at);
+        let cr = avx2._mm256_cmpeq_epi8(self.load(window, at + 3), self.splat(CR));
+        let nul = avx2._mm256_cmpeq_epi8(octets, self.splat(0));
+        let end = avx2._mm256_and_si256(dots, cr);
+        avx2._mm256_or_si256(avx2._mm256_or_si256(bare, nul), end)
+    }
+
+    /// Whether all events of the block are CRLF "." with something else than CR behind it.
+    #[inline(always)]
+    fn only_stuffed(self, window: &Window) -> bool {
+        let avx2 = self.0.avx2;
+        let mut others = self.others_at(window, 0);
+        for at in (LANES..BLOCK).step_by(LANES) {
+            others = avx2._mm256_or_si256(others, self.others_at(window, at));
+        }
+        avx2._mm256_movemask_epi8(others) == 0
     }
 }
 
@@ -194,27 +223,32 @@ impl Kernel for Wide {
     }
 
     #[inline(always)]
-    fn visit<const DOTS: bool>(
+    fn visit<const DOTS: bool, B>(
         self,
         window: &Window,
-        mut event: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<(), bool> {
+        from: usize,
+        mut row: impl FnMut(usize, u64, bool) -> ControlFlow<B>,
+    ) -> ControlFlow<B, bool> {
         // Written out: a closure would be compiled for the least machine.
         let first = self.bits::<DOTS>(window, 0);
         let second = self.bits::<DOTS>(window, LANES);
         let third = self.bits::<DOTS>(window, 2 * LANES);
         let last = self.bits::<DOTS>(window, 3 * LANES);
+        // Where there are many, to ask about all of them at once costs less than one by one.
+        let many = first != 0 && second != 0 && third != 0 && last != 0;
+        let stuffed = DOTS && many && self.only_stuffed(window);
         let (mut bits, mut later) = (first | second << LANES, third | last << LANES);
-        let (any, mut base) = (bits | later != 0, 0);
+        let (any, mut place) = (bits | later != 0, 0);
+        if from > 0 {
+            bits &= bits_from(from);
+            later &= bits_from(from.saturating_sub(BLOCK / 2));
+        }
         loop {
-            while bits != 0 {
-                event(base + bits.trailing_zeros() as usize)?;
-                bits &= bits - 1;
-            }
+            row(place, bits, stuffed)?;
             if later == 0 {
                 return ControlFlow::Continue(any);
             }
-            (bits, later, base) = (later, 0, BLOCK / 2);
+            (bits, later, place) = (later, 0, BLOCK / 2);
         }
     }
 
