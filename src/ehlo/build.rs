@@ -97,8 +97,8 @@ impl EhloBuilder {
         })
     }
 
-    /// A text behind the server's name in the first line (RFC 5321 §4.1.1.1, `ehlo-greet`). Call it
-    /// before anything is offered; an empty one changes nothing.
+    /// A text behind the server's name in the first line (RFC 5321 §4.1.1.1, `ehlo-greet`); an empty
+    /// one changes nothing.
     ///
     /// # Errors
     ///
@@ -114,11 +114,14 @@ impl EhloBuilder {
         {
             return Err(EhloBuildError::Parameter);
         }
-        if self.text.len() + 1 + text.len() > MAX_TEXT {
+        let end = memchr::memchr(b'\n', &self.text).unwrap_or(self.text.len());
+        if end + 1 + text.len() > MAX_TEXT {
             return Err(EhloBuildError::TooLong);
         }
+        let keywords = self.text.split_off(end);
         self.text.push(b' ');
         self.text.extend_from_slice(text.as_bytes());
+        self.text.extend(keywords);
         Ok(self)
     }
 
@@ -371,6 +374,19 @@ mod tests {
             &out[..],
             b"250-mx.example\r\n250-SIZE 0\r\n250 CHECKPOINT\r\n"
         );
+    }
+
+    #[test]
+    fn a_greeting_stands_in_the_first_line_whenever_it_is_given() {
+        let text = "g".repeat(MAX_TEXT - "mx.example ".len());
+        let offered = builder().size(SizeOffer::Unstated).keyword("X", &text);
+        let reply = offered.unwrap().greeting(&text).unwrap().build().unwrap();
+        let first = std::format!("mx.example {text}");
+        let second = std::format!("X {text}");
+        let lines = [first.as_bytes(), b"SIZE", second.as_bytes()];
+        assert!(reply.lines().eq(lines), "{reply}");
+        let longer = builder().dsn().greeting(&std::format!("{text}g"));
+        assert_eq!(longer.unwrap_err(), EhloBuildError::TooLong);
     }
 
     #[test]
