@@ -52,11 +52,16 @@ fn recipient(out: &mut String, failed: &FailedRecipient<'_>) {
             if is_printable(address.as_bytes()) {
                 format!("rfc822; {address}")
             } else {
-                format!("utf-8; {}", utf8_addr_xtext(&address, Backslash::Encode))
+                let encoded = |part: &str| utf8_addr_xtext(part, Backslash::Encode);
+                let (local, domain) = (encoded(&local), encoded(&domain));
+                // It has to be there (RFC 3464 §2.3.2): what is too long for a line takes two.
+                let long = local.len() + domain.len() > LONGEST - "utf-8; @".len();
+                let fold = if long { "\r\n " } else { "" };
+                format!("utf-8; {local}{fold}@{domain}")
             }
         }
     };
-    whole(out, "Final-Recipient", &address);
+    field(out, "Final-Recipient", &address);
     whole(out, "Action", "failed");
     let failure = failed.failure;
     whole(out, "Status", &failure.status().to_string());
@@ -72,11 +77,15 @@ fn recipient(out: &mut String, failed: &FailedRecipient<'_>) {
 /// A field whose value is not to be changed: one line, or left out where it is too long for one.
 fn whole(out: &mut String, name: &str, value: &str) {
     if value.len() <= LONGEST {
-        out.push_str(name);
-        out.push_str(": ");
-        out.push_str(value);
-        out.push_str("\r\n");
+        field(out, name, value);
     }
+}
+
+fn field(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push_str(": ");
+    out.push_str(value);
+    out.push_str("\r\n");
 }
 
 /// The reply as it stood on the wire, one folded line for each of its lines.
@@ -333,6 +342,26 @@ mod tests {
             ["Final-Recipient", "Action", "Status", "Diagnostic-Code"]
         );
         assert!(part.len() < 3000, "{} octets", part.len());
+    }
+
+    #[test]
+    fn the_longest_recipient_is_there_in_two_lines() {
+        for (domain, lines) in [(94, 2), (60, 1)] {
+            let (local, domain) = ("+".repeat(64), "\u{3b1}".repeat(domain));
+            let rcpt = format!("<{local}@{domain}>");
+            let envelope = envelope("<ned@a.example> SMTPUTF8", &[rcpt.as_str()]);
+            let part = status(&envelope, &[failure(550, "no").into()]);
+            let blocks = blocks(&part);
+            assert_eq!(
+                names(&blocks[1]),
+                ["Final-Recipient", "Action", "Status", "Diagnostic-Code"]
+            );
+            let address = format!("{local}@{domain}");
+            let encoded = utf8_addr_xtext(&address, Backslash::Encode);
+            let folded = encoded.replace('@', " @");
+            let expected = if lines == 2 { folded } else { encoded };
+            assert_eq!(blocks[1][0].1, format!("utf-8; {expected}"));
+        }
     }
 
     proptest! {
