@@ -19,7 +19,8 @@ pub struct Limits {
     /// RFC 5321 §4.5.3.1.4 asks for 512, the extensions for more: TRANSID 88 (RFC 1845 §2), SIZE
     /// 26, BODY 17, SMTPUTF8 10, AUTH 500.
     pub command_line: usize,
-    /// Server: a line of a SASL exchange with its CRLF (RFC 4954 §4). Over it: 500 5.5.6.
+    /// Server: a line of a SASL exchange with its CRLF (RFC 4954 §4), and where AUTH is offered the
+    /// AUTH command too, whose initial response may be as long. Over it: 500 5.5.6.
     pub auth_line: usize,
     /// Client: a reply line with its CRLF. Over it the session is a protocol error.
     pub reply_line: usize,

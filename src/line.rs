@@ -168,6 +168,18 @@ impl LineReader {
         (fits && input.get(len..)?.starts_with(b"\r\n")).then_some(len)
     }
 
+    /// Whether the line that `input` begins or goes on with begins with `start`, in any case.
+    #[cfg(feature = "session")]
+    pub(crate) fn begins(&self, start: &[u8], input: &[u8]) -> bool {
+        let mut octets = self.partial.iter().chain(input);
+        let mut is_next = |wanted: &u8| {
+            octets
+                .next()
+                .is_some_and(|o| o.eq_ignore_ascii_case(wanted))
+        };
+        self.skipping == Skipping::No && start.iter().all(&mut is_next)
+    }
+
     /// What was wrong with the line that was read last.
     pub(crate) fn take_error(&mut self) -> Option<LineError> {
         self.error.take()

@@ -4,6 +4,8 @@
 //! the end of a session, a 355 that the peer has seen) compares a position in the stream with
 //! what has been transmitted.
 
+use core::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::error::UsageError;
@@ -18,7 +20,7 @@ const KEPT: u32 = 2 * 1024;
 /// Enough for the replies to a usual group.
 const FIRST: usize = 256;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     waiting: BytesMut,
     /// The most that has waited at a time since the buffer was new.
@@ -28,6 +30,19 @@ pub(crate) struct Output {
     /// Moved out and not yet reported as transmitted.
     taken: usize,
     transmitted: u64,
+}
+
+/// Without the octets: they may be a password, or the message.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("waiting", &self.waiting.len())
+            .field("most", &self.most)
+            .field("keeps", &self.keeps)
+            .field("taken", &self.taken)
+            .field("transmitted", &self.transmitted)
+            .finish()
+    }
 }
 
 impl Output {

@@ -40,6 +40,18 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
+/// Octets that are no business of a log: what a SASL exchange carries is a password in clear.
+#[cfg(feature = "session")]
+pub(crate) struct Secret(pub(crate) bytes::Bytes);
+
+#[cfg(feature = "session")]
+impl fmt::Debug for Secret {
+    /// How many there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} octets]", self.0.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,9 +12,10 @@ use smtp_checkpoint::checkpoint::{
     RestartPolicy, Sent, Stage, UnfinishedTransaction,
 };
 use smtp_checkpoint::client::{
-    ClientSession, Connection, Ending, Event, Protocol, SendError, TlsOutcome, TlsPolicy,
+    ChallengeAnswer, ClientSession, Connection, Ending, Event, Protocol, SendError, TlsOutcome,
+    TlsPolicy,
 };
-use smtp_checkpoint::command::{CommandLine, MailLine, RcptLine};
+use smtp_checkpoint::command::{CommandLine, MailLine, RcptLine, base64};
 use smtp_checkpoint::error::{PeerError, UsageError};
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::time::Timestamp;
@@ -970,6 +971,45 @@ fn auth_hands_sasl_octets_through() {
     assert_eq!(scene.challenges, [b"<1>"]);
     assert_eq!(scene.smtp.scope().identity.as_deref(), Some(&b"ned"[..]));
     assert_eq!(scene.ready, 2);
+}
+
+/// RFC 4954 §4: what does not fit the command waits for the empty challenge. Nothing of it is shown
+/// where a session or an answer is logged.
+#[test]
+fn an_initial_response_too_long_for_its_line_answers_the_empty_challenge() {
+    let secret = "secret".repeat(64);
+    let encoded = base64::encode(secret.as_bytes());
+    let begun = || {
+        let mut scene = Scene::with(config().auth_in_clear(true), b"");
+        scene.greet("AUTH");
+        let response = Some(secret.as_bytes());
+        let begun = scene.smtp.authenticate(NOW, "PLAIN", response, "ned");
+        begun.unwrap();
+        assert!(!format!("{:?}", scene.smtp).contains("ecret"));
+        scene.c("AUTH PLAIN\r\n");
+        scene
+    };
+    let line = format!("{}\r\n", String::from_utf8(encoded).unwrap());
+    let mut scene = begun();
+    scene.s("334 ").c(&line).s("235 ok");
+    assert_eq!(scene.smtp.scope().identity.as_deref(), Some(&b"ned"[..]));
+    assert!(scene.challenges.is_empty());
+    // A mechanism that lets the server begin after all: the challenge is for the caller.
+    let mut scene = begun();
+    scene
+        .s("334 PDE+")
+        .c("c2VjcmV0\r\n")
+        .s("334 ")
+        .c("c2VjcmV0\r\n");
+    assert_eq!(scene.challenges, [&b"<1>"[..], b""]);
+    // What was refused is forgotten.
+    let mut scene = begun();
+    scene.s("535 no");
+    let again = scene.smtp.authenticate(NOW, "PLAIN", None, "ned");
+    again.unwrap();
+    scene.c("AUTH PLAIN\r\n").s("334 ").c("c2VjcmV0\r\n");
+    let answer = ChallengeAnswer::Response(Bytes::from_static(b"secret"));
+    assert_eq!(format!("{answer:?}"), "Response([6 octets])");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use smtp_checkpoint::checkpoint::{Claim, Generation, Verdict};
+use smtp_checkpoint::command::Command;
 use smtp_checkpoint::error::UsageError;
 use smtp_checkpoint::limits::Limits;
 use smtp_checkpoint::rdlv::{DetachAnswer, ResetAnswer, ServerSettings};
@@ -19,7 +20,7 @@ use smtp_checkpoint::server::{
     AbandonQuestion, AbortQuestion, Answered, AuthAnswer, AuthQuestion, AuthResponseQuestion,
     AwaitQuestion, BurlAnswer, BurlQuestion, CommandAnswer, CommandQuestion, ConnectionAnswer,
     ConnectionQuestion, DataAnswer, DataQuestion, DetachQuestion, EndOfDataAnswer,
-    EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer, MailQuestion,
+    EndOfDataQuestion, Ending, Event, HelloAnswer, HelloQuestion, MailAnswer, MailQuestion, Peer,
     Protocol, RcptQuestion, ServerConfig, ServerConfigBuilder, ServerSession, StartTlsQuestion,
     TlsOutcome,
 };
@@ -1103,6 +1104,77 @@ fn a_sasl_line_over_its_limit() {
     let line = format!("{}\r\n", "A".repeat(99));
     assert!(world.talk("a", line.as_bytes()).starts_with("500 5.5.6"));
     assert_eq!(codes(&world.talk("a", b"NOOP\r\n")), "250");
+}
+
+/// Tokens of several thousand octets come in the AUTH command, whatever RFC 4954 §4 says of its
+/// length: it has the limit of the exchange. All other commands keep theirs.
+#[test]
+fn an_auth_command_is_as_long_as_a_sasl_line() {
+    let limits = Limits {
+        command_line: 512,
+        auth_line: 1000,
+        ..Limits::default()
+    };
+    let line = |verb: &str, len: usize| format!("{verb}{}\r\n", "A".repeat(len - verb.len() - 2));
+    for octet_by_octet in [false, true] {
+        for (auth, verb, len, expected) in [
+            (true, "auth PLAIN ", 997, "235 2.7.0"),
+            (true, "AUTH PLAIN ", 1000, "501 5.5.2"), // not base64
+            (true, "AUTH PLAIN ", 1001, "500 5.5.6"),
+            (true, "AUTHX ", 513, "500 5.5.2"),
+            (true, "NOOP ", 513, "500 5.5.2"),
+            (false, "AUTH PLAIN ", 509, "502 5.5.1"),
+            (false, "AUTH PLAIN ", 513, "500 5.5.2"),
+        ] {
+            let config = match auth {
+                true => builder(),
+                false => builder().auth([""; 0]),
+            };
+            let mut world = World::new(config.limits(limits.clone()).build().unwrap());
+            world.connect("a");
+            world.send("a", b"EHLO c.example\r\n");
+            world.take("a");
+            let identity = Bytes::from_static(b"tim");
+            world.auth.push_back(AuthAnswer::Success { identity });
+            let octets = line(verb, len).into_bytes();
+            let cuts = (1..octets.len()).filter(|_| octet_by_octet);
+            world.send_cut("a", &octets, cuts);
+            let reply = world.take("a");
+            assert!(reply.starts_with(expected), "{verb} {len}: {reply}");
+            assert_eq!(codes(&world.talk("a", b"NOOP\r\n")), "250");
+        }
+    }
+}
+
+/// What a client proves itself with is in no log of the server's.
+#[test]
+fn nothing_secret_is_shown() {
+    let command = Command::parse(b"AUTH PLAIN AHRpbQBzZWNyZXQ=").unwrap();
+    assert!(!format!("{command:?}").contains("AHRp"));
+    let config = builder().build().unwrap();
+    let now = support_now();
+    let mut session = ServerSession::new(Arc::new(config), Peer::default(), now);
+    for (line, kind) in [
+        (
+            &b"EHLO c.example\r\nAUTH PLAIN AHRpbQBzZWNyZXQ=\r\n"[..],
+            "Auth(",
+        ),
+        (b"AHRpbQBzZWNyZXQ=\r\n", "AuthResponse("),
+    ] {
+        session.handle_input(now, &mut Bytes::from_static(line));
+        let event = session.poll_event().unwrap();
+        let shown = format!("{event:?}");
+        assert!(
+            shown.starts_with(kind) && shown.contains("[11 octets]"),
+            "{shown}"
+        );
+        if let Event::Auth(question) = event {
+            assert_eq!(question.initial_response(), Some(&b"\0tim\0secret"[..]));
+            session
+                .answer_auth(now, question, AuthAnswer::Challenge(Bytes::new()))
+                .unwrap();
+        }
+    }
 }
 
 // ---- orders of draining ----

@@ -5,6 +5,7 @@
 //! method says so with [`Answered::Stale`].
 
 use alloc::boxed::Box;
+use core::fmt;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -14,6 +15,7 @@ use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::rdlv::{Choice, NotOffered};
 use crate::reply::{Reply, Severity};
+use crate::text::Secret;
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -252,12 +254,25 @@ impl ChallengeQuestion {
 }
 
 /// The answer to [`Event::AuthChallenge`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ChallengeAnswer {
     /// This response, which the session encodes.
     Response(Bytes),
     /// Cancel the exchange (RFC 4954 §4).
     Cancel,
+}
+
+/// Without the octets of the response: they may be a password.
+impl fmt::Debug for ChallengeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response(response) => {
+                let response = Secret(response.clone());
+                f.debug_tuple("Response").field(&response).finish()
+            }
+            Self::Cancel => f.write_str("Cancel"),
+        }
+    }
 }
 
 /// What the handshake gave, for [`handle_tls`](super::ClientSession::handle_tls).

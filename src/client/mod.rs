@@ -102,6 +102,7 @@ use crate::ehlo::Capabilities;
 use crate::error::{PeerError, UsageError};
 use crate::output::{Output, Position};
 use crate::reply::ReplyReader;
+use crate::text::Secret;
 use crate::time::Timestamp;
 use crate::token::Tokens;
 use attempt::Attempt;
@@ -227,6 +228,8 @@ pub struct ClientSession {
     identity: Option<Vec<u8>>,
     /// The identity that an AUTH under way would establish.
     claimed: Option<Vec<u8>>,
+    /// Its initial response, where the line was too short for it.
+    initial: Option<Secret>,
     phase: Phase,
     owed: VecDeque<Owed>,
     replies: ReplyReader,
@@ -305,6 +308,7 @@ impl ClientSession {
             identity: connection.identity.clone(),
             connection,
             claimed: None,
+            initial: None,
             phase: Phase::Greeting,
             owed: VecDeque::from([owed]),
             replies: ReplyReader::new(),
@@ -474,7 +478,8 @@ impl ClientSession {
     // Caller to session.
 
     /// Begins AUTH, with the initial response where the mechanism has one; both are written as
-    /// they must be. `identity` is what the server will know the client by: the scope of later
+    /// they must be: a response for which the line is too short answers the server's empty
+    /// challenge, of which the caller is not told (RFC 4954 §4). `identity` is what the server will know the client by: the scope of later
     /// transactions.
     ///
     /// # Errors
@@ -494,7 +499,11 @@ impl ClientSession {
         if !self.tls && !self.config.auth_in_clear {
             return Err(UsageError::ClearText.into());
         }
-        let line = CommandLine::auth(mechanism, initial)?;
+        let (line, later) = match CommandLine::auth(mechanism, initial) {
+            Err(BuildError::LineTooLong) => (CommandLine::auth(mechanism, None)?, initial),
+            line => (line?, None),
+        };
+        self.initial = later.map(|response| Secret(Bytes::copy_from_slice(response)));
         self.claimed = Some(identity.into());
         self.step(Step::Sasl);
         self.command(now, line.as_bytes(), Expect::Sasl);

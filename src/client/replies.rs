@@ -163,6 +163,7 @@ impl ClientSession {
     }
 
     fn on_sasl(&mut self, now: Timestamp, reply: Reply) {
+        let initial = self.initial.take();
         match reply.severity() {
             Severity::Completion => {
                 if let Some(identity) = self.claimed.take() {
@@ -178,6 +179,10 @@ impl ClientSession {
             }
             _ => match base64::decode(reply.first_line()) {
                 Ok(challenge) => {
+                    if let (Some(initial), []) = (initial, &challenge[..]) {
+                        let response = base64::encode(&initial.0);
+                        return self.command(now, &response, Expect::Sasl);
+                    }
                     let token = self.tokens.issue();
                     self.open = Some(token.number());
                     self.step(Step::Challenge);

@@ -16,11 +16,14 @@
 //! assert!(error.sync_lost());
 //! ```
 
+use core::fmt;
+
 use super::base64;
 use super::error::CommandError;
 use super::mail::{Mail, is_resume_transid};
 use super::rcpt::Rcpt;
 use crate::syntax::{is_wsp, parse_decimal};
+use crate::text::Text;
 use crate::word::Word;
 
 /// The longest time of RDLV, in seconds: 2^31 - 1 (draft-burger-smtp-rdlv-01 §4).
@@ -45,12 +48,22 @@ pub struct Burl<'a> {
 }
 
 /// `AUTH` (RFC 4954 §4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Auth<'a> {
     /// The name of the SASL mechanism as it came; it has no case.
     pub mechanism: &'a [u8],
     /// The initial response as it came: base64, or `=` for an empty one.
     pub initial: Option<&'a [u8]>,
+}
+
+/// Without the octets of the response: they may be a password.
+impl fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("mechanism", &Text(self.mechanism))
+            .field("initial", &self.initial.map(<[u8]>::len))
+            .finish()
+    }
 }
 
 /// `RDLV` (draft-burger-smtp-rdlv-01 §3.2.1).

@@ -26,8 +26,9 @@ use crate::transid::TransId;
 
 /// Octets of a line without its CRLF.
 pub(super) const MAX_LINE: usize = 2046;
-/// Octets of an AUTH line without its CRLF (RFC 4954 §4).
-const MAX_AUTH_LINE: usize = 12_286;
+/// Octets of an AUTH line without its CRLF: RFC 4954 §4 leaves it with the limit of RFC 5321
+/// §4.5.3.1.4, unlike the lines of the exchange.
+const MAX_AUTH_LINE: usize = 510;
 
 /// The name that a client gives of itself in EHLO, HELO and LHLO.
 ///
@@ -196,8 +197,9 @@ impl CommandLine {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Mechanism`], or [`BuildError::LineTooLong`] over 12,288 octets with CRLF: then
-    /// the response is for the server's 334 (RFC 4954 §4).
+    /// [`BuildError::Mechanism`], or [`BuildError::LineTooLong`] over 512 octets with CRLF: then the
+    /// response must not stand here, and answers the empty challenge to AUTH without one (RFC 4954
+    /// §4).
     pub fn auth(mechanism: impl AsRef<[u8]>, initial: Option<&[u8]>) -> Result<Self, BuildError> {
         let mechanism = mechanism.as_ref();
         if !is_mechanism(mechanism) {
@@ -362,10 +364,9 @@ mod tests {
         assert_eq!(burl(b""), Err(E::ForbiddenOctet));
         assert_eq!(burl(b"imap://x LAST"), Err(E::ForbiddenOctet));
         assert_eq!(CommandLine::auth("=\r\nNOOP", None), Err(E::Mechanism));
-        assert_eq!(
-            CommandLine::auth("X", Some(&[0; 9300])),
-            Err(E::LineTooLong)
-        );
+        // "AUTH X ", 378 octets as base64 and CRLF: 513.
+        assert_eq!(CommandLine::auth("X", Some(&[0; 378])), Err(E::LineTooLong));
+        assert!(CommandLine::auth("X", Some(&[0; 375])).is_ok());
         assert_eq!(CommandLine::rdlv(Rdlv { maxtimer: 0 }), Err(E::MaxTimer));
         assert_eq!(
             CommandLine::rdlv(Rdlv { maxtimer: 1 << 31 }),

@@ -18,6 +18,7 @@ use crate::line::LineError;
 use crate::protocol::Protocol;
 use crate::rdlv::{Submission, SubmissionOutcome};
 use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
+use crate::text::Secret;
 
 impl ServerSession {
     pub(super) fn malformed(&mut self, line: &[u8], error: CommandError) {
@@ -575,9 +576,9 @@ impl ServerSession {
         let initial = match initial {
             None => None,
             // RFC 4954 §4: an empty initial response is written "=".
-            Some(b"=") => Some(Bytes::new()),
+            Some(b"=") => Some(Secret(Bytes::new())),
             Some(text) => match base64::decode(text) {
-                Ok(octets) => Some(octets.into()),
+                Ok(octets) => Some(Secret(octets.into())),
                 Err(_) => return self.fault(PeerError::Base64, standard::AUTH_BAD_BASE64),
             },
         };
@@ -617,7 +618,7 @@ impl ServerSession {
             Ok(octets) => {
                 self.go(Step::Response);
                 let token = self.ask();
-                let response = octets.into();
+                let response = Secret(octets.into());
                 self.tell(Event::AuthResponse(AuthResponseQuestion {
                     token,
                     response,

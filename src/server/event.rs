@@ -20,6 +20,7 @@ use crate::error::{PeerError, UsageError};
 use crate::offset::OctetOffset;
 use crate::rdlv::Decision;
 use crate::reply::Reply;
+use crate::text::Secret;
 use crate::token::Token;
 
 /// What a [`ServerSession`](super::ServerSession) asks or tells its caller.
@@ -310,11 +311,11 @@ question! {
 }
 question! {
     /// See [`Event::Auth`].
-    AuthQuestion { mechanism: Bytes, initial: Option<Bytes> }
+    AuthQuestion { mechanism: Bytes, initial: Option<Secret> }
 }
 question! {
     /// See [`Event::AuthResponse`].
-    AuthResponseQuestion { response: Bytes }
+    AuthResponseQuestion { response: Secret }
 }
 question! {
     /// See [`Event::StartTls`].
@@ -533,7 +534,7 @@ impl AuthQuestion {
     /// The initial response, decoded; `None` where none came.
     #[must_use]
     pub fn initial_response(&self) -> Option<&[u8]> {
-        self.initial.as_deref()
+        self.initial.as_ref().map(|initial| &initial.0[..])
     }
 }
 
@@ -541,7 +542,7 @@ impl AuthResponseQuestion {
     /// The response, decoded.
     #[must_use]
     pub fn response(&self) -> &[u8] {
-        &self.response
+        &self.response.0
     }
 }
 

@@ -42,6 +42,9 @@ impl<'a> Line<'a> {
     }
 }
 
+/// How an AUTH command begins.
+const AUTH: &[u8] = b"AUTH ";
+
 const CRLF: usize = "\r\n".len();
 
 impl ServerSession {
@@ -78,6 +81,14 @@ impl ServerSession {
             }
             return moved;
         }
+        // Clients write long initial responses in the command, though RFC 4954 §4 wants them behind
+        // an empty challenge.
+        let takes_auth = !self.config.offers.auth.is_empty();
+        let limit = if takes_auth && self.lines.begins(AUTH, &input) {
+            limit.max(self.config.limits.auth_line)
+        } else {
+            limit
+        };
         let line = self.lines.read_any(&mut input, limit);
         self.put_back(input);
         let Some(line) = line else {
@@ -87,6 +98,11 @@ impl ServerSession {
             None => line,
             // What follows may be a chunk of any size, and must not be run as commands.
             Some(_) if is_bdat(&self.lines.refused_start()) => Bytes::from_static(REFUSED_CHUNK),
+            Some(LineError::TooLong)
+                if takes_auth && self.lines.refused_start().eq_ignore_ascii_case(AUTH) =>
+            {
+                Bytes::from_static(AUTH_TOO_LONG)
+            }
             Some(LineError::TooLong) => Bytes::from_static(TOO_LONG),
             Some(LineError::BareCr | LineError::BareLf | LineError::Nul) => {
                 Bytes::from_static(FORBIDDEN_OCTET)
@@ -121,6 +137,9 @@ impl ServerSession {
             Err(_) if line.octets() == TOO_LONG => {
                 self.fault(PeerError::LineTooLong, standard::LINE_TOO_LONG);
             }
+            Err(_) if line.octets() == AUTH_TOO_LONG => {
+                self.fault(PeerError::LineTooLong, standard::AUTH_LINE_TOO_LONG);
+            }
             Err(CommandError::ForbiddenOctet) => {
                 self.fault(PeerError::ForbiddenOctetInLine, standard::BAD_OCTET);
             }
@@ -134,6 +153,7 @@ impl ServerSession {
 
 // Stand for lines that could not be read, also while they wait: no real line holds a NUL.
 const TOO_LONG: &[u8] = b"\0too long";
+const AUTH_TOO_LONG: &[u8] = b"\0AUTH too long";
 const FORBIDDEN_OCTET: &[u8] = b"\0";
 // A BDAT whose chunk-size cannot be read.
 const REFUSED_CHUNK: &[u8] = b"BDAT";
