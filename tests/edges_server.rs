@@ -95,6 +95,77 @@ fn commands_at_the_edge_of_the_grammar() {
     }
 }
 
+/// SM-12: paths without brackets are read, unless the setting refuses them, as a path that is wrong.
+#[test]
+fn paths_without_brackets_are_refused_where_that_is_set() {
+    for (refused, mail, rcpt) in [
+        (false, "250 2.1.0", "250 2.1.5"),
+        (true, "501 5.1.7", "501 5.1.3"),
+    ] {
+        let mut world = session(builder().refuse_bare_paths(refused));
+        assert_eq!(outline(&world.talk("a", b"MAIL FROM:a@b\r\n")), mail);
+        world.talk("a", b"RSET\r\nMAIL FROM:<>\r\n");
+        assert_eq!(outline(&world.talk("a", b"RCPT TO:a@b\r\n")), rcpt);
+        assert_eq!(outline(&world.talk("a", b"RCPT TO:<a@b>\r\n")), "250 2.1.5");
+    }
+}
+
+/// What is not offered is unknown, whatever stands behind the verb.
+#[test]
+fn verbs_that_are_not_offered() {
+    for line in [
+        "AUTH",
+        "AUTH PLAIN *",
+        "AUTH PLAIN AA==",
+        "BURL",
+        "BURL imap://x y",
+        "BURL imap://x",
+        "STARTTLS",
+        "STARTTLS x",
+        "RDLV",
+        "CONT x",
+        "DETA x",
+        "RESUME x",
+    ] {
+        let mut world = session(builder());
+        let reply = world.talk("a", format!("{line}\r\n").as_bytes());
+        assert_eq!(outline(&reply), "502 5.5.1", "{line}");
+    }
+}
+
+/// The same for parameters, whatever their value is: after HELO, and where they are switched off.
+#[test]
+fn parameters_that_are_not_offered() {
+    let off = || ServerConfig::builder("mx.example.net").checkpoint(false);
+    for (config, hello) in [(builder(), "HELO"), (off(), "EHLO")] {
+        let mut world = World::new(config.build().unwrap());
+        world.connect("a");
+        world.send("a", format!("{hello} c.example\r\n").as_bytes());
+        world.take("a");
+        for parameter in [
+            "RET=FULL",
+            "RET=ALL",
+            "ENVID=x",
+            "ENVID=a=b",
+            "SMTPUTF8",
+            "SMTPUTF8=1",
+            "TRANSID=<1@c>",
+            "TRANSID=1",
+            "TRANSID",
+        ] {
+            let line = format!("MAIL FROM:<a@b> {parameter}\r\n");
+            let reply = world.talk("a", line.as_bytes());
+            assert_eq!(outline(&reply), "555 5.5.4", "{hello} {parameter}");
+        }
+        world.talk("a", b"MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME\r\n");
+        for parameter in ["NOTIFY=NEVER", "NOTIFY=x", "ORCPT=rfc822;a", "ORCPT=a"] {
+            let line = format!("RCPT TO:<a@b> {parameter}\r\n");
+            let reply = world.talk("a", line.as_bytes());
+            assert_eq!(outline(&reply), "555 5.5.4", "{hello} {parameter}");
+        }
+    }
+}
+
 /// SM-02: local part, domain and path at their limits and one over (RFC 5321 §4.5.3.1).
 #[test]
 fn addresses_at_their_limits() {

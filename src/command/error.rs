@@ -43,8 +43,8 @@ pub enum MailboxError {
     /// The source route is malformed (RFC 5321 appendix C).
     #[error("malformed source route")]
     SourceRoute,
-    /// "<" without ">".
-    #[error("unbalanced angle brackets")]
+    /// "<" without ">", or no brackets where a server wants them.
+    #[error("unbalanced or missing angle brackets")]
     Brackets,
     /// The path with its brackets is longer than 256 octets (RFC 5321 §4.5.3.1.3).
     #[error("path over 256 octets")]
@@ -223,7 +223,7 @@ pub enum BuildError {
     /// The verb is not made of letters, digits and "-".
     #[error("malformed verb")]
     Verb,
-    /// The line with CRLF is longer than 2048 octets (12,288 for AUTH).
+    /// The line with CRLF is longer than 2048 octets (512 for AUTH).
     #[error("line too long")]
     LineTooLong,
 }

@@ -366,7 +366,8 @@ impl<'a> Mail<'a> {
         UnknownParameters::new(self.parameters, KNOWN)
     }
 
-    /// Whether there is any parameter at all, which there must not be after HELO.
+    /// Whether there is any parameter at all. After HELO nothing is offered that has one; clients send
+    /// SIZE and BODY all the same.
     #[must_use]
     pub fn has_parameters(&self) -> bool {
         !self.parameters.is_empty()

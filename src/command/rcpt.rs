@@ -299,7 +299,7 @@ impl<'a> Rcpt<'a> {
         UnknownParameters::new(self.parameters, KNOWN)
     }
 
-    /// Whether there is any parameter at all, which there must not be after HELO.
+    /// Whether there is any parameter at all. After HELO nothing is offered that has one.
     #[must_use]
     pub fn has_parameters(&self) -> bool {
         !self.parameters.is_empty()

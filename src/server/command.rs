@@ -12,7 +12,9 @@ use super::read::Line;
 use super::state::{Phase, Step};
 use super::{Asked, ServerSession, Slot};
 use crate::checkpoint::{DataOutcome, RcptOutcome, TransactionKey, Transfer};
-use crate::command::{AuthParameter, Body, Command, CommandError, Mail, Parameter, Rcpt, base64};
+use crate::command::{
+    AuthParameter, Body, Command, CommandError, Mail, MailboxError, Parameter, Rcpt, base64,
+};
 use crate::error::PeerError;
 use crate::line::LineError;
 use crate::protocol::Protocol;
@@ -22,19 +24,21 @@ use crate::text::Secret;
 
 impl ServerSession {
     pub(super) fn malformed(&mut self, line: &[u8], error: CommandError) {
-        let checkpoint = self.config.offers.checkpoint && self.extended;
-        match error {
-            // What was not offered is unknown, however it is written.
-            CommandError::TransOff | CommandError::TransOffAlone => {
-                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
-            }
-            CommandError::TransId if !checkpoint => {
-                return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
-            }
-            _ if self.is_unoffered(line) => {
-                return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
-            }
-            _ => {}
+        use CommandError as E;
+        let offers = &self.config.offers;
+        // What was not offered is unknown, however it is written.
+        let is_known = match error {
+            E::TransOff | E::TransOffAlone => false,
+            E::TransId => offers.checkpoint && self.extended,
+            E::Ret | E::Envid | E::Notify | E::Orcpt => offers.dsn && self.extended,
+            E::SmtpUtf8 => offers.smtputf8 && self.extended,
+            _ => true,
+        };
+        if !is_known {
+            return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
+        }
+        if self.is_unoffered(line) {
+            return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
         }
         let (class, subject, detail) = error.enhanced_code();
         let code = ReplyCode::new(error.reply_code()).unwrap_or(standard::BAD_ARGUMENT.code());
@@ -241,7 +245,8 @@ impl ServerSession {
             return self.fault(PeerError::SecurityRequired, standard::AUTH_REQUIRED);
         }
         if self.config.refuse_bare_paths && !mail.bracketed {
-            return self.malformed(line.octets(), CommandError::Parameter);
+            let error = CommandError::ReversePath(MailboxError::Brackets);
+            return self.malformed(line.octets(), error);
         }
         if !self.offers_mail(mail) {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
@@ -298,7 +303,8 @@ impl ServerSession {
             return;
         }
         if self.config.refuse_bare_paths && !rcpt.bracketed {
-            return self.malformed(line.octets(), CommandError::Parameter);
+            let error = CommandError::ForwardPath(MailboxError::Brackets);
+            return self.malformed(line.octets(), error);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
         let known = (dsn || (self.config.offers.dsn && self.extended))
@@ -365,6 +371,9 @@ impl ServerSession {
             (b"CONT", rdlv),
             (b"DETA", self.in_force(self.config.offers_deta())),
             (b"RESUME", false),
+            (b"AUTH", self.in_force(!self.config.offers.auth.is_empty())),
+            (b"BURL", self.in_force(self.config.offers.burl.is_some())),
+            (b"STARTTLS", self.config.offers.starttls),
         ]
         .iter()
         .any(|(extension, in_force)| !in_force && verb.eq_ignore_ascii_case(extension))
