@@ -215,6 +215,10 @@ pub enum InvalidTransaction {
     /// BINARYMIME goes with BDAT only (RFC 3030 §3).
     #[error("BINARYMIME needs BDAT")]
     BinaryMimeWithoutBdat,
+    /// MAIL or a RCPT goes beyond ASCII, and MAIL has no SMTPUTF8 (RFC 6531 §3.4). With it the
+    /// transaction is sent only where SMTPUTF8 is offered.
+    #[error("commands beyond ASCII need SMTPUTF8")]
+    NeedsSmtpUtf8,
     /// A URL that cannot be written (RFC 4468 §3.2).
     #[error("not a URL that BURL can carry")]
     Url,
@@ -317,6 +321,12 @@ impl UnfinishedTransactionBuilder {
         }
         if mail.mail().body == Some(Body::BinaryMime) && self.wanted == ContentCommand::Data {
             return Err(E::BinaryMimeWithoutBdat);
+        }
+        let mut recipients = self.recipients.iter();
+        let is_ascii =
+            mail.as_bytes().is_ascii() && recipients.all(|rcpt| rcpt.as_bytes().is_ascii());
+        if !is_ascii && !mail.mail().smtputf8 {
+            return Err(E::NeedsSmtpUtf8);
         }
         if self.wanted == ContentCommand::Burl && !is_url(&self.url) {
             return Err(E::Url);

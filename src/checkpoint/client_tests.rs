@@ -111,6 +111,33 @@ fn only_transactions_that_can_be_sent_are_built() {
         build(b"MAIL FROM:<a@b> BODY=BINARYMIME"),
         Err(E::BinaryMimeWithoutBdat)
     );
+    // What RFC 6531 §3.4 lets nobody send to a server that does not offer SMTPUTF8.
+    for (mail, to, expected) in [
+        (
+            "MAIL FROM:<\u{e9}@b>",
+            "RCPT TO:<c@d>",
+            Err(E::NeedsSmtpUtf8),
+        ),
+        (
+            "MAIL FROM:<a@b>",
+            "RCPT TO:<\u{e9}@d>",
+            Err(E::NeedsSmtpUtf8),
+        ),
+        (
+            "MAIL FROM:<a@b>",
+            "RCPT TO:<c@d> ORCPT=utf-8;\u{e9}@d",
+            Err(E::NeedsSmtpUtf8),
+        ),
+        (
+            "MAIL FROM:<\u{e9}@b> SMTPUTF8",
+            "RCPT TO:<\u{e9}@d>",
+            Ok(()),
+        ),
+        ("MAIL FROM:<a@b> SMTPUTF8", "RCPT TO:<c@d>", Ok(())),
+    ] {
+        let built = builder(mail.as_bytes()).recipient(rcpt(to.as_bytes()));
+        assert_eq!(built.build().map(|_| ()), expected, "{mail} {to}");
+    }
     let long = std::format!("<{}@b>", "a".repeat(76));
     let long = TransId::parse(long.as_bytes()).unwrap();
     let built = builder(b"MAIL FROM:<a@b>")
