@@ -478,9 +478,9 @@ impl ClientSession {
     // Caller to session.
 
     /// Begins AUTH, with the initial response where the mechanism has one; both are written as
-    /// they must be: a response for which the line is too short answers the server's empty
-    /// challenge, of which the caller is not told (RFC 4954 §4). `identity` is what the server will know the client by: the scope of later
-    /// transactions.
+    /// they must be. A response for which the command has no room answers the server's empty
+    /// challenge, of which the caller is not told (RFC 4954 §4). `identity` is what the server will
+    /// know the client by: the scope of later transactions.
     ///
     /// # Errors
     ///
