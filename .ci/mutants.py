@@ -14,6 +14,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -41,9 +42,13 @@ GROUPS = {
     "dot": ("src/dot/*.rs", "dot::"),
 }
 OPTIMIZED = ["dot"]
-# So many of these at a time: a closure is another type in every copy of a function, and makes
-# copies of the generic functions that it is given to, which hold mutants too.
+# So many of these at a time.
 BATCH = 40
+# What takes a closure or makes one: a closure is another type in every copy of a function, and makes
+# copies of the functions that it is given to. Where those hold mutants too, the copies multiply: so
+# many at most.
+SPREADS = re.compile(r"\bfn \w+<(?!const)|\bimpl Fn|[(=]\s*(?:move )?\|[^|]*\|\s*[\w({]|\|\|\|")
+COPIES = 100
 
 # Integration tests that are asked next, in this order. Left out are runs of whole systems, which
 # would notice too, but take long.
@@ -85,6 +90,35 @@ def mirror(tree: pathlib.Path, opt_level: int) -> None:
     for path in tree.rglob("*"):
         if path.is_file() and str(path.relative_to(tree)) not in names:
             path.unlink()
+
+
+def batches(mutants: list[Mutant]) -> list[list[Mutant]]:
+    """The mutants in lots that can be built together."""
+    spreading: dict[tuple[str, tuple[int, int] | None], list[Mutant]] = {}
+    others: list[Mutant] = []
+    for mutant in mutants:
+        start, end = mutant.function or (0, 0)
+        if SPREADS.search(pathlib.Path(mutant.file).read_text()[start:end]):
+            spreading.setdefault((mutant.file, mutant.function), []).append(mutant)
+        else:
+            others.append(mutant)
+    lots: list[list[Mutant]] = []
+    copies: list[int] = []
+    for members in sorted(spreading.values(), key=len, reverse=True):
+        more = len(members) + 1
+        for number, lot in enumerate(lots):
+            if copies[number] * more <= COPIES and len(lot) + len(members) <= BATCH:
+                lot += members
+                copies[number] *= more
+                break
+        else:
+            lots.append(members)
+            copies.append(more)
+    for lot in lots:
+        taken = max(0, BATCH - len(lot))
+        lot += others[:taken]
+        del others[:taken]
+    return lots + [others[start : start + BATCH] for start in range(0, len(others), BATCH)]
 
 
 class Test:
@@ -152,7 +186,8 @@ def examine(groups: dict[str, list[Mutant]], directory: pathlib.Path) -> dict[st
     build = lambda tests: mutants_planted.build(tree, cargo(tests))
     mutants = [mutant for group in groups.values() for mutant in group]
     originals = {mutant.file: (tree / mutant.file).read_text() for mutant in mutants}
-    unviable, alone = mutants_planted.plant(tree, mutants, cargo([]))
+    check = ["check", "-p", "smtp-checkpoint", "--all-features", "--lib"]
+    unviable, alone = mutants_planted.plant(tree, mutants, check)
     found = build(others)
     if found.errors:
         sys.exit(str(found.errors))
@@ -244,18 +279,14 @@ def main() -> int:
         again = members
     campaigns = [{group: again[group] for group in groups if group not in OPTIMIZED}]
     for group in set(groups).intersection(OPTIMIZED):
-        starts = range(0, len(again[group]), BATCH)
-        campaigns += [{group: again[group][start : start + BATCH]} for start in starts]
-    found: dict[str, dict[str, str]] = {}
-    for campaign in campaigns:
-        if any(campaign.values()):
-            for group, outcomes in examine(campaign, directory).items():
-                found.setdefault(group, {}).update(outcomes)
-    for group, outcomes in found.items():
-        names = [mutant.name for mutant in members[group]]
-        everything = {**before.get(group, {}), **outcomes}
-        before[group] = {name: everything[name] for name in names}
-    kept.write_text(json.dumps(before, indent=1))
+        campaigns += [{group: batch} for batch in batches(again[group])]
+    for campaign in filter(lambda groups: any(groups.values()), campaigns):
+        for group, outcomes in examine(campaign, directory).items():
+            names = {mutant.name for mutant in members[group]}
+            known = {**before.get(group, {}), **outcomes}
+            before[group] = {name: known[name] for name in known if name in names}
+        # A run that is broken off goes on with --again.
+        kept.write_text(json.dumps(before, indent=1))
     kinds = ["noticed", "timeout", "unviable"]
     summary = ["".join(f"{head:>14}" for head in ["", "mutants", *kinds, "excused", "alive"])]
     for group in groups:

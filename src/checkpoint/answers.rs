@@ -1,11 +1,10 @@
-//! How the commands of one transaction are to be answered: what [`Transaction`] tells the session.
+//! How the commands of one transaction are to be answered: what
+//! [`Transaction`](super::Transaction) tells the session.
 //!
 //! Layer 3. Plain data; each says which reply it stands for.
 
 use super::claim::Discard;
 use super::record::{Completion, Generation};
-#[cfg(doc)]
-use super::transaction::Transaction;
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
 
@@ -38,7 +37,7 @@ pub enum MailOutcome {
 #[must_use]
 pub enum RcptOutcome {
     /// The caller decides; the answer is for
-    /// [`answer_recipient`](Transaction::answer_recipient) with this index.
+    /// [`answer_recipient`](super::Transaction::answer_recipient) with this index.
     Ask {
         /// Its place among the RCPTs of the transaction.
         index: usize,
@@ -55,7 +54,7 @@ pub enum RcptOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum DataOutcome {
-    /// Ask the store to confirm the claim, then [`Transaction::confirm`].
+    /// Ask the store to confirm the claim, then [`confirm`](super::Transaction::confirm).
     Confirm {
         /// The generation that the store must still have.
         generation: Generation,
