@@ -274,6 +274,17 @@ impl Envelope {
         self.said().mail.reply.as_ref()
     }
 
+    /// Whether any command has a parameter of DSN (RFC 3461 §4).
+    pub(crate) fn asks_for_dsn(&self) -> bool {
+        let mail = self.mail();
+        mail.ret.is_some()
+            || mail.envid.is_some()
+            || self.recipients().any(|recipient| {
+                let rcpt = recipient.rcpt();
+                rcpt.notify.is_some() || rcpt.orcpt.is_some()
+            })
+    }
+
     /// All RCPTs, refused ones too, in the order of the commands.
     #[must_use]
     pub fn recipients(&self) -> Recipients<'_> {

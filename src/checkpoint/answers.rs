@@ -8,13 +8,15 @@ use super::record::{Completion, Generation};
 use crate::offset::OctetOffset;
 use crate::reply::Reply;
 
-/// What the session offers of the extensions that content may come by.
+/// What the session offers of the extensions that a stored transaction may need to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offered {
     /// CHUNKING.
     pub chunking: bool,
     /// BURL.
     pub burl: bool,
+    /// DSN.
+    pub dsn: bool,
 }
 
 /// How MAIL is to be answered.

@@ -287,11 +287,18 @@ impl Record {
 
     /// The same record with a decision under way: for stores that several hosts share.
     ///
-    /// `decision` is a number that was not used for this key before.
+    /// `decision` is a number that was not used for this key before. A committed record stays as it
+    /// is: it is not decided on again.
     #[must_use]
     pub fn processing(&self, decision: u64) -> Self {
+        let state = match &self.state {
+            RecordState::Committed(completion) => RecordState::Committed(completion.clone()),
+            RecordState::Partial | RecordState::Processing { .. } => {
+                RecordState::Processing { decision }
+            }
+        };
         Self {
-            state: RecordState::Processing { decision },
+            state,
             ..self.clone()
         }
     }

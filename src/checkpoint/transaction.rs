@@ -275,6 +275,7 @@ impl Transaction {
                         (offered.chunking || !bdat) && (offered.burl || !burl)
                     }
                 };
+                let can_go_on = can_go_on && (offered.dsn || !record.envelope.asks_for_dsn());
                 if record.length.get() == 0 || !same || following == Following::Input || !can_go_on
                 {
                     self.replaces = true;

@@ -88,6 +88,7 @@ fn a_restart_needs_what_the_content_came_by() {
             let offered = Offered {
                 chunking: offered.0,
                 burl: offered.1,
+                dsn: false,
             };
             let (transaction, outcome) =
                 begun(claimed(2, Some(&record)), offered, Following::Nothing);
@@ -104,6 +105,7 @@ fn a_restart_needs_what_the_content_came_by() {
         let all = Offered {
             chunking: true,
             burl: true,
+            dsn: true,
         };
         let (_, outcome) = begun(claimed(2, Some(&record)), all, Following::Input);
         assert_eq!(outcome, MailOutcome::Fresh, "it does not wait for a 355");

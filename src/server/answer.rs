@@ -19,7 +19,7 @@ use super::{ServerSession, Slot};
 use crate::checkpoint::{Claim, Confirmation, MailOutcome, Offered, Verdict};
 use crate::command::base64;
 use crate::error::{PeerError, UsageError};
-use crate::rdlv::{DetachAnswer, ResetAnswer};
+use crate::rdlv::{Decision, DetachAnswer, ResetAnswer};
 use crate::reply::{Reply, ReplyCode, Severity, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -168,6 +168,7 @@ impl ServerSession {
         let offered = Offered {
             chunking: self.config.offers.chunking,
             burl: self.config.offers.burl.is_some(),
+            dsn: self.config.offers.dsn,
         };
         let following = self.following();
         match self
@@ -657,12 +658,12 @@ impl ServerSession {
     }
 
     /// Writes the final reply, or with LMTP the final replies, and ends the transaction.
-    pub(super) fn give_final_replies(&mut self, replies: &[Reply]) {
+    pub(super) fn give_final_replies(&mut self, replies: &[Reply], decision: Decision) {
         for reply in replies {
             self.reply_with(reply);
         }
         self.note_completed();
-        self.note_given(replies);
+        self.note_given(decision);
         self.end_transaction();
         if self.shutdown.is_some() {
             self.close(Some(standard::SHUTTING_DOWN.into()), Ending::Closed);

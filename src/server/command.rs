@@ -307,10 +307,12 @@ impl ServerSession {
             return self.malformed(line.octets(), error);
         }
         let dsn = rcpt.notify.is_none() && rcpt.orcpt.is_none();
-        let known = (dsn || (self.config.offers.dsn && self.extended))
-            && rcpt
-                .unknown_parameters()
-                .all(|parameter| declared(&self.config.rcpt_parameters, &parameter));
+        // After 355 the stored envelope is in force, with what its session offered.
+        let known = self.work.transaction.is_restart()
+            || (dsn || (self.config.offers.dsn && self.extended))
+                && rcpt
+                    .unknown_parameters()
+                    .all(|parameter| declared(&self.config.rcpt_parameters, &parameter));
         if !known {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
         }
@@ -403,7 +405,7 @@ impl ServerSession {
         let misplaced = self.phase.after(step).is_none()
             // A client that pipelines a chunk, or a URL, behind a restart does not know the offset
             // (CP-20): at the offset it would stand there twice.
-            || (command != DataCommand::Data && !told)
+            || (command != DataCommand::Data && !told && self.work.transaction.is_restart())
             // RFC 3030 §3: binary content has no lines that DATA could carry.
             // An empty data command, for a complete message, may be of either kind.
             || (command == DataCommand::Data && binary && !self.work.transaction.is_complete());

@@ -400,6 +400,10 @@ impl ServerSession {
     /// Whether too little of a chunk that is thrown away came within a window that is over; where
     /// enough came, the next begins.
     pub(super) fn drain_is_too_slow(&mut self) -> bool {
+        // What has come and was not read yet counts too.
+        if self.input.is_some() {
+            return false;
+        }
         let Some(rate) = self.config.data_rate.filter(|_| self.work.drain.is_some()) else {
             return false;
         };
@@ -541,8 +545,10 @@ impl ServerSession {
         let end = self.work.content.offset().get().saturating_add(octets);
         let faults = self.work.content.faults(false);
         let limit = self.config.limits.message_size;
-        let too_big = limit.is_some_and(|limit| end > limit);
-        if !self.work.transaction.is_complete() && !too_big {
+        // What stands behind the end of a complete message is not of it, whatever its size.
+        let is_complete = self.work.transaction.is_complete();
+        let too_big = !is_complete && limit.is_some_and(|limit| end > limit);
+        if !is_complete && !too_big {
             self.work.transaction.progress(end.into(), faults);
             self.work.content.after_cr = false;
         }
@@ -598,7 +604,7 @@ impl ServerSession {
                 if let Some(discard) = discard {
                     self.tell(Event::Discard(discard));
                 }
-                self.give_final_replies(&completion.replies);
+                self.give_final_replies(&completion.replies, Decision::from(&completion));
             }
             EndOutcome::ContentAfterEnd => {
                 // With LMTP every accepted recipient is owed a reply here too.
@@ -633,6 +639,9 @@ impl ServerSession {
 
     /// The final reply to content that is refused for what it is: no decision is asked for.
     fn refuse_message(&mut self, error: Option<PeerError>, reply: &Reply) {
+        if reply.code().get() == 421 {
+            return self.close(Some(reply.clone()), Ending::Closed);
+        }
         if let Some(error) = error {
             if let Some(discard) = self.work.transaction.refuse() {
                 self.tell(Event::Discard(discard));
@@ -685,6 +694,10 @@ impl ServerSession {
             self.since = self.now;
             self.work.content.window_start = self.now;
             self.work.content.window_octets = 0;
+            return;
+        }
+        // It has sent more than was read.
+        if self.input.is_some() {
             return;
         }
         let error = if self.now >= self.since + self.config.timeouts.content {

@@ -325,6 +325,9 @@ impl ServerSession {
             Phase::Content => self.content_time_out(),
             Phase::Deciding | Phase::Awaiting => self.decision_time_out(),
             Phase::BurlAsked if self.may_take_long() => self.decision_time_out(),
+            // The peer was not silent: what came has only to be read.
+            Phase::Sasl if self.input.is_some() => {}
+            phase if phase.reads_commands() && self.can_read_on() => {}
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 let silent = self.now >= self.since + self.config.timeouts.command;
                 let error = if self.drain_is_too_slow() {
@@ -352,6 +355,14 @@ impl ServerSession {
         } else {
             Following::Input
         }
+    }
+
+    /// Whether octets wait that nothing but the caller's next look for events keeps from being
+    /// read.
+    fn can_read_on(&self) -> bool {
+        let waits = self.output.pending() > self.config.limits.output
+            || self.work.long.waits_for_taken_back();
+        self.input.is_some() && self.waits_for_peer() && !waits
     }
 
     pub(super) fn waits_for_peer(&self) -> bool {

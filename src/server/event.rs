@@ -299,6 +299,12 @@ question! {
     /// Where the decision is made already its replies are [`held`](Self::held). A failure among
     /// them is then reported as if it came later, for the client never sees it.
     ///
+    /// Replies may be held of which there is no completion record: the content was refused without
+    /// a question ([`Event::ContentRefused`], or a last URL that cannot be had). What is still held
+    /// under the key then is a part of the message at most, and never to be detached, for a part
+    /// would be decided on. Report the failure by the replies, and answer `Owned` once the
+    /// notification is durable, or where none is owed.
+    ///
     /// The question outlives its session. Where the connection is lost before the answer, the
     /// client does not know whether it has left: carry on as asked if that can be, which is right
     /// in either case. Where it cannot and there is no record, abandon the decision if that is

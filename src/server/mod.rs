@@ -407,6 +407,9 @@ impl ServerSession {
         } else if self.input.is_none() && !input.is_empty() {
             self.received = self.received.saturating_add(input.len() as u64);
             self.input = Some(core::mem::take(input));
+            if let Some(work) = self.work.get_mut() {
+                work.input_came = Some(self.now);
+            }
         }
     }
 

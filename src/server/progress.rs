@@ -24,7 +24,7 @@ use crate::rdlv::{
     self, CommandOutcome, DecidedOutcome, Decision, DetaOutcome, DetachAnswer, Due, Gone, Progress,
     Reading, RequestOutcome, ResetAnswer, ResetEnding, Settled, Verb, Within,
 };
-use crate::reply::{Reply, Severity, StaticReply, standard};
+use crate::reply::{Reply, StaticReply, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -159,7 +159,9 @@ impl ServerSession {
     /// The last octet of the message is in, or the line of the last URL: from here on the client
     /// waits for the final reply.
     pub(super) fn begin_wait(&mut self) {
-        self.work.long.rdlv.end_of_data(self.now);
+        // The client counts from there, however long the answer to an earlier question took.
+        let came = self.work.input_came.unwrap_or(self.now);
+        self.work.long.rdlv.end_of_data(came);
         self.work.long.asked_for |= self.work.long.rdlv.poll_timeout().is_some();
         self.work.long.since = self.now;
     }
@@ -229,7 +231,11 @@ impl ServerSession {
     fn progress_due(&mut self) {
         if self.drain_is_too_slow() {
             self.tell(Event::PeerFault(PeerError::TooSlow));
-            return self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed);
+            // 421 would say that the message was given up, and its record goes on.
+            return match self.work.transaction.generation() {
+                Some(_) => self.close(None, Ending::Silent),
+                None => self.close(Some(standard::IDLE_TIMEOUT.into()), Ending::Closed),
+            };
         }
         let following = self.following();
         match self.work.long.rdlv.due(self.now, following) {
@@ -483,7 +489,7 @@ impl ServerSession {
             finding,
         };
         match self.work.long.rdlv.decided(decision) {
-            DecidedOutcome::Give => self.give(replies, finding),
+            DecidedOutcome::Give => self.give(replies, decision, finding),
             DecidedOutcome::NotAwaited => debug_assert!(false, "a decision that nobody asked for"),
             DecidedOutcome::Hold => {
                 self.work.long.result = Some(held());
@@ -505,30 +511,23 @@ impl ServerSession {
 
     fn give_held(&mut self) {
         if let Some(held) = self.work.long.result.take() {
-            self.give(&held.replies, held.finding);
+            self.give(&held.replies, held.decision, held.finding);
         }
     }
 
-    fn give(&mut self, replies: &[Reply], finding: Finding) {
+    fn give(&mut self, replies: &[Reply], decision: Decision, finding: Finding) {
         if finding == Finding::UrlRefused {
             self.tell(Event::TransactionEnded);
         }
-        self.give_final_replies(replies);
+        self.give_final_replies(replies, decision);
     }
 
     /// The final replies stand in the output, and are to be transmitted.
-    pub(super) fn note_given(&mut self, replies: &[Reply]) {
-        let accepted = replies
-            .iter()
-            .any(|reply| reply.severity() == Severity::Completion);
+    pub(super) fn note_given(&mut self, decision: Decision) {
         let given = Given {
             position: self.output.position(),
             claim: self.claim(),
-            decision: if accepted {
-                Decision::Stands
-            } else {
-                Decision::Refused
-            },
+            decision,
             takes_back: self.work.transaction.takes_back(),
         };
         self.work.long.given.push_back(given);

@@ -20,6 +20,7 @@ use crate::checkpoint::{Transaction, TransactionKey};
 use crate::output::Position;
 use crate::protocol::Protocol;
 use crate::rdlv;
+use crate::time::Timestamp;
 
 /// The state of what is under way.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Workspace {
     pub(super) offset_untold: Option<Position>,
     /// Octets received when the last 355 had been transmitted.
     pub(super) received_before_offset: u64,
+    /// When the octets that are read now came; `None` for those that came before the workspace.
+    pub(super) input_came: Option<Timestamp>,
     /// Completion records whose replies have been written up to a position.
     pub(super) completed: Vec<(Position, TransactionKey)>,
 }
@@ -58,6 +61,7 @@ impl Workspace {
             drain: None,
             offset_untold: None,
             received_before_offset: 0,
+            input_came: None,
             completed: Vec::new(),
         }
     }

@@ -262,10 +262,11 @@ impl Store {
             let record = record.detach();
             held.processing = Some(record.clone());
             held.record = Some(record.withdraw());
-        } else if let Some(record) = &held.record {
+        } else if let Some(record) = held.record.as_ref().filter(|_| held.is_committed()) {
             held.record = Some(record.detach());
         } else {
-            return DetachAnswer::Failed; // refused for its content: nothing is held
+            // Refused without a decision: nothing is held, or a part of the message.
+            return DetachAnswer::Failed;
         }
         held.synced = held.content.len();
         DetachAnswer::Owned
