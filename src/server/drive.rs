@@ -326,8 +326,7 @@ impl ServerSession {
             Phase::Deciding | Phase::Awaiting => self.decision_time_out(),
             Phase::BurlAsked if self.may_take_long() => self.decision_time_out(),
             // The peer was not silent: what came has only to be read.
-            Phase::Sasl if self.input.is_some() => {}
-            phase if phase.reads_commands() && self.can_read_on() => {}
+            phase if (phase.reads_commands() || phase == Phase::Sasl) && self.can_read_on() => {}
             phase if phase.reads_commands() && self.waits_for_peer() => {
                 let silent = self.now >= self.since + self.config.timeouts.command;
                 let error = if self.drain_is_too_slow() {

@@ -173,6 +173,7 @@ mod workspace;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
+use core::fmt;
 use core::net::IpAddr;
 
 use bytes::Bytes;
@@ -261,7 +262,6 @@ enum Slot {
 /// aside). What mail needs is made at the first MAIL and kept, about 3 KiB: the transactions behind
 /// it allocate nothing, as long as they keep no record, their commands arrive whole and few lines
 /// begin with a dot. Content leaves as slices of the input.
-#[derive(Debug)]
 pub struct ServerSession {
     config: Arc<ServerConfig>,
     peer: Peer,
@@ -302,6 +302,26 @@ pub struct ServerSession {
     auth_attempts: u32,
     ending: Option<Ending>,
     shutdown: Option<Timestamp>,
+}
+
+/// Without the octets that are yet to be read: they may be a password.
+impl fmt::Debug for ServerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSession")
+            .field("phase", &self.phase)
+            .field("hello", &self.hello)
+            .field("extended", &self.extended)
+            .field("asked", &self.asked)
+            .field("unread", &self.input.as_ref().map_or(0, Bytes::len))
+            .field("output", &self.output)
+            .field("events", &self.events)
+            .field("work", &self.work)
+            .field("received", &self.received)
+            .field("eof", &self.eof)
+            .field("broken", &self.broken)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServerSession {
