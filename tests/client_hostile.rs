@@ -3,12 +3,10 @@
 #![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use smtp_checkpoint::checkpoint::{
     Cause, Content, MissingExtension, Outcome, Sent, Stage, UnfinishedTransaction,
 };
-use smtp_checkpoint::client::{ClientSession, Connection, Ending, TlsOutcome};
+use smtp_checkpoint::client::Ending;
 use smtp_checkpoint::command::MailLine;
 use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::transid::TransId;
@@ -153,36 +151,6 @@ fn an_unknown_outcome_stays_unknown() {
         let again = outcome.transaction().unwrap();
         assert_eq!(again.sent(), Sent::EndOfData);
     }
-}
-
-/// CP-06, CP-37: in clear the server sees no certificate, so that the address tells clients apart.
-#[test]
-fn a_certificate_is_an_identity_under_tls_only() {
-    let connection = Connection {
-        identity: Some(b"ned".to_vec()),
-        ..Connection::default()
-    };
-    let config = Arc::new(config().build().unwrap());
-    let mut scene = Scene::new(b"");
-    scene.smtp = ClientSession::connected(Arc::clone(&config), connection.clone(), NOW);
-    scene.greet("CHECKPOINT");
-    assert_eq!(scene.smtp.scope().identity, None);
-
-    let mut scene = Scene::new(b"");
-    scene.smtp = ClientSession::connected(Arc::clone(&config), connection.clone(), NOW);
-    scene.s("220 hi").c("EHLO ymir.claremont.edu\r\n");
-    scene.s("250-hi").s("250 STARTTLS").c("STARTTLS\r\n");
-    scene.s("220 go");
-    assert_eq!(scene.smtp.scope().identity, None);
-    scene.smtp.handle_tls(NOW, TlsOutcome::Established).unwrap();
-    assert_eq!(scene.smtp.scope().identity.as_deref(), Some(&b"ned"[..]));
-
-    let connection = Connection {
-        tls: true,
-        ..connection
-    };
-    let smtp = ClientSession::connected(config, connection, NOW);
-    assert_eq!(smtp.scope().identity.as_deref(), Some(&b"ned"[..]));
 }
 
 /// SM-03: with octets in clear behind the 220 the caller is not asked for a handshake any more.

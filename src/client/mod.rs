@@ -117,8 +117,9 @@ pub struct Connection {
     pub local_address: Vec<u8>,
     /// Whether it begins under TLS.
     pub tls: bool,
-    /// The identity of the client's TLS certificate, where the server asks for one. It counts once
-    /// TLS is in use.
+    /// The identity of the client's TLS certificate, where the server asks for one. Not where the
+    /// session may go on in clear: the server then knows the client by its address, and a message
+    /// whose end was sent is taken to be safe to send from another one.
     pub identity: Option<Vec<u8>>,
 }
 
@@ -309,7 +310,7 @@ impl ClientSession {
         Self {
             config,
             tls: connection.tls,
-            identity: connection.identity.clone().filter(|_| connection.tls),
+            identity: connection.identity.clone(),
             connection,
             claimed: None,
             phase: Phase::Greeting,
@@ -445,7 +446,6 @@ impl ClientSession {
         match outcome {
             TlsOutcome::Established => {
                 self.tls = true;
-                self.identity = self.connection.identity.clone();
                 // What was learnt in clear is forgotten (RFC 3207 §4.2).
                 self.capabilities = Capabilities::default();
                 self.say_hello(now);
