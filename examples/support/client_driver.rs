@@ -126,7 +126,12 @@ pub fn attempt(
                     index,
                     reply,
                     verdict,
-                } => recipients.push((index, verdict, reply)),
+                } => {
+                    // Where the transaction is begun again, so are its recipients.
+                    let before = recipients.partition_point(|(known, ..)| *known < index);
+                    recipients.truncate(before);
+                    recipients.push((index, verdict, reply));
+                }
                 Event::SendContent { start, .. } => match delivery.content(start.get()) {
                     Ok(reader) => source = Source::new(reader),
                     Err(error) => {

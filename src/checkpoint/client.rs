@@ -133,8 +133,8 @@ pub struct ClientScope {
     pub identity: Option<Vec<u8>>,
     /// Whether TLS is in use.
     pub tls: bool,
-    /// The address that the connection comes from, in a form of the caller's choice; empty where
-    /// it is not known.
+    /// The address that the connection comes from, in a form of the caller's choice, without its
+    /// port, which is another one each time; empty where it is not known.
     pub local_address: Vec<u8>,
 }
 

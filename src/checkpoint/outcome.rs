@@ -66,8 +66,8 @@ pub enum Cause {
     TimedOut,
     /// The server broke a rule.
     Protocol(PeerError),
-    /// The server refused, which decides nothing because an earlier attempt, or this one, sent the
-    /// end of the data.
+    /// The server refused, which decides nothing: an earlier attempt, or this one, sent the end of
+    /// the data, or it had answered 355 to MAIL and then refused DATA.
     Answered(Stage, Reply),
     /// The content cannot go on on this server: it does not offer what the first attempt used.
     Missing(MissingExtension),
@@ -99,7 +99,9 @@ pub enum Cause {
 /// no outcome yet, but the session's event `StillDeciding`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The final reply is 2yz: the server has the message for every accepted recipient.
+    /// The final reply is 2yz: the server has the message for every accepted recipient. The others,
+    /// whom RCPT was refused for now or for good, have still to be served or told of: the session's
+    /// event `Recipient` says who they are.
     Delivered {
         /// The final reply.
         reply: Reply,

@@ -182,8 +182,13 @@ impl Attempt {
     }
 
     /// The server has all of the message and is asked for its reply only.
+    ///
+    /// What was meant for BDAT may have gone so in one attempt and by DATA in another, to servers
+    /// that differ: then the CRLF that DATA adds is not missing, and to send it would be to send
+    /// more than all.
     pub(super) fn is_complete(&self) -> bool {
-        self.resumed && self.from == self.size()
+        let went_by_chunks = self.transaction.wanted() != ContentCommand::Data;
+        self.resumed && (self.from == self.size() || went_by_chunks && self.from == self.octets())
     }
 
     pub(super) fn accepted(&self) -> Vec<usize> {

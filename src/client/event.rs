@@ -38,11 +38,14 @@ pub enum Event {
     /// AUTH failed. [`Ready`](Self::Ready) follows.
     AuthRefused(Reply),
     /// Make the transaction durable, then answer with
-    /// [`stored`](super::ClientSession::stored). Nothing that it vouches for is in the output
+    /// [`stored`](super::ClientSession::stored); where that fails,
+    /// [`abandon`](super::ClientSession::abandon). Nothing that it vouches for is in the output
     /// before. Asked before MAIL and again before the data, or once for both. On the safe side it
     /// says that the end of the data was sent; [`Done`](Self::Done) says what really was.
     Store(StoreQuestion),
     /// A recipient was accepted or refused, now or, where a restart leaves its RCPT out, before.
+    /// Where the transaction is begun again without RDLV it comes once more, and the last one
+    /// counts.
     Recipient {
         /// Its place among the recipients of the transaction, from zero.
         index: usize,
@@ -284,11 +287,13 @@ pub enum TlsOutcome {
     Failed,
 }
 
-/// Why a transaction cannot be sent on this session. Nothing has changed: try the next address.
+/// Why a transaction cannot be sent on this session. Nothing has changed: try the next address,
+/// but for [`Usage`](Self::Usage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The session is not ready.
+    /// The session is not ready, or speaks SMTP where the transaction wants LMTP, or the other way
+    /// round.
     #[error(transparent)]
     Usage(#[from] UsageError),
     /// The server lacks what the message, or its first attempt, needs.

@@ -113,11 +113,14 @@ use state::{Phase, Step};
 pub struct Connection {
     /// The server.
     pub server: Server,
-    /// The address that the connection comes from, in a form of the caller's choice.
+    /// The address that the connection comes from, in a form of the caller's choice; not its port,
+    /// which is another one each time.
     pub local_address: Vec<u8>,
     /// Whether it begins under TLS.
     pub tls: bool,
-    /// The identity of the client's TLS certificate, where the server asks for one.
+    /// The identity of the client's TLS certificate, where the server asks for one. Not where the
+    /// session may go on in clear: the server then knows the client by its address, and a message
+    /// whose end was sent is taken to be safe to send from another one.
     pub identity: Option<Vec<u8>>,
 }
 
@@ -152,16 +155,17 @@ pub enum AuthError {
 /// the transaction durable, `settle` what became of it
 /// ([`Outcome`](crate::checkpoint::Outcome)), in one step with the queue that the message stands
 /// in: what is delivered but still queued is sent twice, what is deferred and queued no more is
-/// lost.
+/// lost. So is a recipient who was deferred where the outcome is that of the others.
 ///
 /// ```no_run
 /// # use std::{error::Error, io::{ErrorKind, Read, Write}, net::TcpStream, sync::Arc};
-/// # use std::time::{Duration, Instant};
+/// # use std::{collections::BTreeMap, time::{Duration, Instant}};
 /// # use bytes::Bytes;
 /// # use smtp_checkpoint::{checkpoint::{Outcome, UnfinishedTransaction}, time::Timestamp};
-/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Connection, Event};
+/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Connection, Event, RecipientVerdict};
 /// # fn hold(transaction: &UnfinishedTransaction) -> std::io::Result<()> { let _ = transaction; Ok(()) }
-/// # fn settle(outcome: &Outcome) -> std::io::Result<()> { let _ = outcome; Ok(()) }
+/// # type Verdicts = BTreeMap<usize, RecipientVerdict>;
+/// # fn settle(done: &Outcome, to: &Verdicts) -> std::io::Result<()> { let _ = (done, to); Ok(()) }
 /// fn deliver(
 ///     mut io: TcpStream,
 ///     config: Arc<ClientConfig>,
@@ -174,6 +178,7 @@ pub enum AuthError {
 ///     let mut smtp = ClientSession::connected(config, connection, now());
 ///     io.set_write_timeout(Some(Duration::from_secs(1)))?;
 ///     let (mut content, mut outcome, mut buffer) = (&message[..0], None, [0; 16 * 1024]);
+///     let mut recipients = BTreeMap::new(); // by their places in the transaction
 ///     loop {
 ///         while let Some(event) = smtp.poll_event() {
 ///             match event {
@@ -186,8 +191,11 @@ pub enum AuthError {
 ///                 Event::SendContent { start, .. } => {
 ///                     content = &message[usize::try_from(start.get())?..];
 ///                 }
+///                 Event::Recipient { index, verdict, .. } => {
+///                     recipients.insert(index, verdict);
+///                 }
 ///                 Event::Done(done) => {
-///                     settle(&done)?;
+///                     settle(&done, &recipients)?;
 ///                     outcome = Some(done);
 ///                     smtp.outcome_stored(now())?;
 ///                 }
@@ -377,6 +385,9 @@ impl ClientSession {
                 // RFC 3207 §6, CVE-2011-0411: what came in clear must not be taken for what
                 // comes under TLS.
                 if !input.is_empty() {
+                    // No handshake is begun any more.
+                    self.events
+                        .retain(|event| !matches!(event, Event::TlsHandover));
                     self.fail(PeerError::OctetsBeforeTls);
                 }
                 return;
@@ -449,7 +460,10 @@ impl ClientSession {
     }
 
     /// The transport took `octets` of the output. Report it before passing on input that came
-    /// later: a reply to a command that has not left was not asked for, and ends the session.
+    /// later: a reply to a command that has not left was not asked for, and ends the session. What
+    /// is not reported counts as never sent, and so does the message whose end it is. Where one
+    /// task writes while another reads, use [`take_output`](Self::take_output), which counts as
+    /// sent what it gives.
     ///
     /// # Errors
     ///
@@ -534,7 +548,10 @@ impl ClientSession {
             ChallengeAnswer::Response(response) => {
                 self.command(now, &base64::encode(&response), Expect::Sasl);
             }
-            ChallengeAnswer::Cancel => self.command(now, b"*", Expect::Sasl),
+            ChallengeAnswer::Cancel => {
+                self.claimed = None;
+                self.command(now, b"*", Expect::Sasl);
+            }
         }
         Ok(Answered::Taken)
     }

@@ -35,7 +35,7 @@ impl ClientSession {
             return self.drained(now);
         }
         if attempt.transaction.is_lmtp() {
-            attempt.finals.push((index, reply.clone()));
+            attempt.finals.push((index, reply.clone().compact()));
             let finals = is_last.then(|| core::mem::take(&mut attempt.finals));
             self.events.push_back(Event::FinalReply { index, reply });
             if let Some(replies) = finals {
@@ -141,8 +141,10 @@ impl ClientSession {
         let (transaction, plain_end) = self.settle()?;
         let given_up =
             transaction.sent() == Sent::EndOfData && transaction.attempts() >= max_attempts;
+        // Sent whole by an earlier attempt without TRANSID.
+        let was_unknown = transaction.sent() == Sent::EndOfData && !transaction.is_restart();
         let transaction = Box::new(transaction);
-        Some(if plain_end || given_up {
+        Some(if plain_end || was_unknown || given_up {
             Outcome::Unknown { cause, transaction }
         } else {
             Outcome::Interrupted { cause, transaction }
@@ -179,9 +181,12 @@ impl ClientSession {
             ))
         });
         let no_recipients = attempt.declined.is_none();
+        let resumed = attempt.resumed;
         let (transaction, plain_end) = self.settle()?;
         let (stage, reply) = refusal?;
-        if plain_end || transaction.sent() == Sent::EndOfData {
+        // Nor does a reply in place of 354 after a 355.
+        let after_355 = resumed && stage == Stage::Data;
+        if plain_end || after_355 || transaction.sent() == Sent::EndOfData {
             return self.undecided(Cause::Answered(stage, reply));
         }
         let transaction = Box::new(transaction);

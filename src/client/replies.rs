@@ -165,10 +165,8 @@ impl ClientSession {
     fn on_sasl(&mut self, now: Timestamp, reply: Reply) {
         let initial = self.initial.take();
         match reply.severity() {
-            Severity::Completion => {
-                if let Some(identity) = self.claimed.take() {
-                    self.identity = Some(identity);
-                }
+            Severity::Completion if self.claimed.is_some() => {
+                self.identity = self.claimed.take();
                 self.events.push_back(Event::Authenticated(reply));
                 self.ready();
             }
@@ -177,6 +175,8 @@ impl ClientSession {
                 self.events.push_back(Event::AuthRefused(reply));
                 self.ready();
             }
+            // What was cancelled has to be refused (RFC 4954 §4).
+            _ if self.claimed.is_none() => self.fail(PeerError::UnexpectedReply),
             _ => match base64::decode(reply.first_line()) {
                 Ok(challenge) => {
                     if let (Some(initial), []) = (initial, &challenge[..]) {
@@ -195,6 +195,7 @@ impl ClientSession {
                 Err(_) => {
                     // RFC 4954 §4: a challenge that cannot be read cancels the exchange.
                     self.events.push_back(Event::PeerFault(PeerError::Base64));
+                    self.claimed = None;
                     self.command(now, b"*", Expect::Sasl);
                 }
             },

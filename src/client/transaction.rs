@@ -30,8 +30,8 @@ impl ClientSession {
     ///
     /// # Errors
     ///
-    /// [`SendError`]: nothing has changed. All but [`UsageError::OutOfTurn`] mean: not here, try
-    /// the next address.
+    /// [`SendError`]: nothing has changed. All but [`SendError::Usage`], which is a mistake of the
+    /// caller's, mean: not here, try the next address.
     pub fn send(
         &mut self,
         now: Timestamp,
@@ -227,6 +227,12 @@ impl ClientSession {
             Severity::Completion => {
                 attempt.transaction.mail_accepted(&reply);
                 if attempt.used.command == ContentCommand::Bdat && !can_chunk {
+                    if attempt.is_binary() {
+                        // It goes by BDAT or not at all (RFC 3030 §3). Nothing is held here that
+                        // RSET could discard.
+                        let outcome = self.undecided(Cause::Missing(MissingExtension::Chunking));
+                        return self.reset(now, outcome);
+                    }
                     // The first attempt used BDAT; all is sent again, so DATA does as well.
                     attempt.used.command = ContentCommand::Data;
                 }
@@ -285,7 +291,7 @@ impl ClientSession {
         if at > size {
             return self.refuse_offset(now, offset);
         }
-        if at == size {
+        if attempt.is_complete() {
             if !can_chunk {
                 // The empty data command of either kind asks for the reply (CP-12).
                 attempt.used.command = ContentCommand::Data;
