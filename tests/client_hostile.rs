@@ -6,7 +6,7 @@
 use smtp_checkpoint::checkpoint::{
     Cause, Content, MissingExtension, Outcome, Sent, Stage, UnfinishedTransaction,
 };
-use smtp_checkpoint::client::Ending;
+use smtp_checkpoint::client::{ClientSession, Connection, Ending};
 use smtp_checkpoint::command::MailLine;
 use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::transid::TransId;
@@ -183,5 +183,22 @@ fn a_cancelled_exchange_ends() {
         if ending.is_none() {
             assert_eq!((scene.ready, scene.smtp.is_ready()), (2, true));
         }
+    }
+}
+
+/// CP-06: in clear a server knows nothing of the certificate, and a message whose end was sent is not
+/// safe to send from another address.
+#[test]
+fn a_certificate_is_no_identity_in_clear() {
+    for tls in [false, true] {
+        let connection = Connection {
+            tls,
+            identity: Some(b"ned".to_vec()),
+            ..Connection::default()
+        };
+        let config = std::sync::Arc::new(config().build().unwrap());
+        let session = ClientSession::connected(config, connection, NOW);
+        let identity = tls.then(|| b"ned".to_vec());
+        assert_eq!(session.scope().identity, identity);
     }
 }

@@ -564,9 +564,10 @@ impl UnfinishedTransaction {
         self.envelope.answer_mail(reply.compact());
     }
 
-    /// The RCPT with this index was answered. The reply to a repeated one counts.
+    /// The RCPT with this index was answered. The reply to a repeated one counts. Of its text 1 KiB
+    /// is kept, in whole lines if that can be.
     pub fn recipient_answered(&mut self, index: usize, reply: &Reply) {
-        self.envelope.answer_recipient(index, reply.compact());
+        self.envelope.answer_recipient(index, reply.excerpt());
     }
 
     /// Data is about to be sent from `scope` to `server`, in the way of `used`: after a 355 that of

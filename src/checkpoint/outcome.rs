@@ -116,8 +116,8 @@ pub enum Outcome {
         /// The final reply.
         reply: Reply,
     },
-    /// LMTP: one final reply for each accepted recipient. Those with 4yz are tried again as a new
-    /// transaction.
+    /// LMTP: one final reply for each accepted recipient, with 1 KiB of its text at most. Those with
+    /// 4yz are tried again as a new transaction.
     PerRecipient {
         /// Index of the recipient and its final reply, in order.
         replies: Vec<(usize, Reply)>,

@@ -118,9 +118,8 @@ pub struct Connection {
     pub local_address: Vec<u8>,
     /// Whether it begins under TLS.
     pub tls: bool,
-    /// The identity of the client's TLS certificate, where the server asks for one. Not where the
-    /// session may go on in clear: the server then knows the client by its address, and a message
-    /// whose end was sent is taken to be safe to send from another one.
+    /// The identity of the client's TLS certificate, where the server asks for one. It counts while
+    /// TLS is in use: in clear the server knows the client by its name and address.
     pub identity: Option<Vec<u8>>,
 }
 
@@ -233,6 +232,7 @@ pub struct ClientSession {
     config: Arc<ClientConfig>,
     connection: Connection,
     tls: bool,
+    /// The identity that AUTH has established.
     identity: Option<Vec<u8>>,
     /// The identity that an AUTH under way would establish.
     claimed: Option<Vec<u8>>,
@@ -313,7 +313,7 @@ impl ClientSession {
         Self {
             config,
             tls: connection.tls,
-            identity: connection.identity.clone(),
+            identity: None,
             connection,
             claimed: None,
             initial: None,
@@ -351,7 +351,10 @@ impl ClientSession {
     pub fn scope(&self) -> ClientScope {
         ClientScope {
             name: self.config.name.as_bytes().to_vec(),
-            identity: self.identity.clone(),
+            identity: self.identity.clone().or_else(|| {
+                let certificate = self.connection.identity.clone();
+                certificate.filter(|_| self.tls)
+            }),
             tls: self.tls,
             local_address: self.connection.local_address.clone(),
         }

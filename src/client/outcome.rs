@@ -35,7 +35,7 @@ impl ClientSession {
             return self.drained(now);
         }
         if attempt.transaction.is_lmtp() {
-            attempt.finals.push((index, reply.clone().compact()));
+            attempt.finals.push((index, reply.excerpt()));
             let finals = is_last.then(|| core::mem::take(&mut attempt.finals));
             self.events.push_back(Event::FinalReply { index, reply });
             if let Some(replies) = finals {

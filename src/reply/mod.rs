@@ -251,6 +251,23 @@ impl Reply {
         }
     }
 
+    /// [`compact`](Self::compact), with no more than 1 KiB of the text, in whole lines if that can
+    /// be: for what is kept of each of many recipients, which is the peer's to make long.
+    pub(crate) fn excerpt(&self) -> Self {
+        let mut text = &self.text[..];
+        if let Some((start, _)) = text.split_at_checked(Self::EXCERPT) {
+            let lines = memchr::memrchr(b'\n', start);
+            text = lines.and_then(|end| start.get(..end)).unwrap_or(start);
+        }
+        Self {
+            code: self.code,
+            enhanced: self.enhanced,
+            text: Bytes::copy_from_slice(text),
+        }
+    }
+
+    const EXCERPT: usize = 1024;
+
     /// A reply of lines that the caller has checked, with an LF between two of them.
     pub(crate) const fn from_checked_lines(code: ReplyCode, text: Bytes) -> Self {
         Self::from_parts(code, None, text)
@@ -429,6 +446,18 @@ mod tests {
         assert!(none.lines().eq([&b""[..]]));
         assert_eq!(none, Reply::with_text(ReplyCode::OK, None, "").unwrap());
         assert_eq!(format!("{none:?}"), "Reply { code: 250, text: b\"\" }");
+    }
+
+    #[test]
+    fn an_excerpt_is_whole_lines_of_a_kibibyte_at_most() {
+        let reply = |lines: &[&str]| Reply::with_lines(ReplyCode::OK, None, lines).unwrap();
+        let (half, whole) = ("x".repeat(600), "y".repeat(2000));
+        let short = reply(&["one", "two"]);
+        assert_eq!(short.excerpt(), short);
+        assert_eq!(reply(&[&half, &half]).excerpt(), reply(&[&half]));
+        let most = "y".repeat(1024);
+        assert_eq!(reply(&[&whole]).excerpt(), reply(&[&most]));
+        assert_eq!(reply(&[&most]).excerpt(), reply(&[&most]));
     }
 
     #[test]

@@ -134,18 +134,20 @@ pub(super) fn manner(random: &mut Random) -> Manner {
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) address: String,
-    /// It may then come from anywhere.
+    /// By its certificate; it may then come from anywhere.
     pub(super) authenticated: Option<String>,
     pub(super) tls: bool,
 }
 
 impl Identity {
     pub(super) fn new(number: usize, random: &mut Random) -> Self {
+        let authenticated = random.chance(30).then(|| format!("user{number}"));
+        let tls = random.chance(30) || authenticated.is_some();
         Self {
             name: format!("c{number}.example"),
             address: format!("192.0.2.{number}"),
-            authenticated: random.chance(30).then(|| format!("user{number}")),
-            tls: random.chance(30),
+            authenticated,
+            tls,
         }
     }
 
