@@ -29,6 +29,9 @@ MEMORY = 2 << 30
 # Of processor time, in seconds, beyond five times that of the test without a mutant.
 PATIENCE = 3
 
+# One test after the other; and what a random input has shown of one mutant is not kept for the next.
+ENVIRONMENT = {"RUST_TEST_THREADS": "1", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "true"}
+
 # Groups: name, files, and the unit tests that are asked first. Those of `dot` try every short
 # message, so they are optimized and stand alone.
 GROUPS = {
@@ -145,7 +148,7 @@ class Test:
             [binaries[self.binary], *self.arguments],
             cwd=tree, text=True, errors="replace", preexec_fn=bounds,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "MUTANT": str(number), "RUST_TEST_THREADS": "1"},
+            env={**os.environ, **ENVIRONMENT, "MUTANT": str(number)},
         )  # fmt: skip
         assert process.stdout
         for line in process.stdout:
