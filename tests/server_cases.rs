@@ -279,3 +279,22 @@ fn a_committed_record_is_not_decided_on_again() {
     let record = held.record.clone().unwrap();
     assert_eq!(record.processing(1), record);
 }
+
+/// Where the message has its full size, a CR that was withheld behind a dot and is content after all
+/// makes it too big; what stands behind it is read on without another octet from the peer.
+#[test]
+fn a_withheld_cr_beyond_the_limit_keeps_nothing_unread() {
+    let mut world = session(builder().limits(Limits {
+        message_size: Some(100),
+        ..Limits::default()
+    }));
+    world.send("a", b"MAIL FROM:<a@c.example>\r\n");
+    world.send("a", &[RCPT, b"DATA\r\n"].concat());
+    world.take("a");
+    let line = [&[b'x'; 98][..], b"\r\n"].concat();
+    world.send("a", &[&line, &b".\rx"[..]].concat());
+    assert!(world.link("a").session.wants_input());
+    world.send("a", b"\r\n.\r\n");
+    let replies = world.take("a");
+    assert!(replies.starts_with("552 5.3.4 "), "{replies:?}");
+}

@@ -502,7 +502,8 @@ impl ServerSession {
             self.end_of_source();
             return true;
         }
-        read > 0
+        // A withheld CR that turned out to be content is some, without an octet read.
+        read > 0 || octets > 0
     }
 
     /// Tells that content is ready, once; false where it has been told.
