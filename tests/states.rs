@@ -1162,6 +1162,9 @@ fn nothing_secret_is_shown() {
         (b"AHRpbQBzZWNyZXQ=\r\n", "AuthResponse("),
     ] {
         session.handle_input(now, &mut Bytes::from_static(line));
+        // Neither what is yet to be read.
+        let unread = format!("{session:?}");
+        assert!(unread.contains("unread: ") && !unread.contains("AHRp"));
         let event = session.poll_event().unwrap();
         let shown = format!("{event:?}");
         assert!(
