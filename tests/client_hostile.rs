@@ -202,3 +202,45 @@ fn a_certificate_is_no_identity_in_clear() {
         assert_eq!(session.scope().identity, identity);
     }
 }
+
+/// The end of the data was sent, and the server takes less by now: its reply is asked for all the
+/// same, by a MAIL that no limit on its size can refuse.
+#[test]
+fn a_new_limit_does_not_hide_the_reply_to_what_was_sent() {
+    let message = b"one\r\ntwo\r\n";
+    let sized = MAIL.replace(" TRANSID", " SIZE=10 TRANSID");
+    let mut scene = Scene::new(message);
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250-hi")
+        .s("250-SIZE 10")
+        .s("250 CHECKPOINT")
+        .send(&checkpointed(message))
+        .c(&sized)
+        .s("250 ok")
+        .c(RCPT)
+        .s("250 ok")
+        .c("DATA\r\n")
+        .s("354 go")
+        .c("one\r\ntwo\r\n.\r\n");
+    scene.smtp.handle_eof(NOW);
+    let (_, transaction) = scene.interrupted();
+    assert_eq!(transaction.sent(), Sent::EndOfData);
+
+    let mut scene = Scene::new(message);
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250-hi")
+        .s("250-SIZE 9")
+        .s("250 CHECKPOINT")
+        .send(&transaction)
+        .c(MAIL)
+        .s("355 10 x")
+        .c("DATA\r\n")
+        .s("354 go")
+        .c(".\r\n")
+        .s("250 taken");
+    assert!(matches!(scene.outcome(), Outcome::Delivered { .. }));
+}

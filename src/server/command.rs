@@ -316,7 +316,10 @@ impl ServerSession {
         if !known {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
         }
-        if rcpt.forward_path.needs_smtputf8() && !self.work.transaction.envelope().mail().smtputf8 {
+        let needs_smtputf8 = rcpt.orcpt.is_some_and(|orcpt| orcpt.needs_smtputf8());
+        if (needs_smtputf8 || rcpt.forward_path.needs_smtputf8())
+            && !self.work.transaction.envelope().mail().smtputf8
+        {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_RECIPIENT);
         }
         if self.work.transaction.envelope().recipients().len() >= self.config.limits.recipients
