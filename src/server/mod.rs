@@ -161,6 +161,7 @@ mod answer;
 mod command;
 mod config;
 mod content;
+mod drain;
 mod drive;
 mod event;
 mod progress;

@@ -11,7 +11,8 @@ use core::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
-use super::content::{Content, Drain};
+use super::content::Content;
+use super::drain::Drain;
 use super::event::Event;
 use super::progress::LongDecision;
 use super::queue::Queue;
