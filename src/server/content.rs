@@ -1,5 +1,6 @@
 //! Content on its way in: by DATA or by chunks.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -36,6 +37,9 @@ enum Source {
     },
 }
 
+/// What was wrong with the content, if it was the peer's fault, and the reply.
+type Refusal = (Option<PeerError>, Reply);
+
 /// What comes in between a data command and the end of the data.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -48,7 +52,7 @@ pub(super) struct Content {
     /// The last octet handed out is a CR, which may yet turn out to be bare.
     after_cr: bool,
     /// The rest is drained and answered so.
-    refusal: Option<(Option<PeerError>, Reply)>,
+    refusal: Option<Box<Refusal>>,
     last_record: OctetOffset,
     window_start: Timestamp,
     window_octets: u64,
@@ -115,7 +119,7 @@ impl Content {
     pub(super) fn fail(&mut self, reply: Reply) {
         self.batch.clear();
         self.batch_octets = 0;
-        self.refusal = Some((None, reply));
+        self.refusal = Some(Box::new((None, reply)));
     }
 
     pub(super) fn offset(&self) -> OctetOffset {
@@ -342,7 +346,7 @@ impl ServerSession {
                 Some(PeerError::MessageTooLarge),
                 standard::MESSAGE_TOO_BIG.into(),
             );
-            content.refusal = Some(refusal);
+            content.refusal = Some(Box::new(refusal));
         }
         if content.refusal.is_some() || transaction.is_complete() {
             content.batch.clear();
@@ -378,7 +382,7 @@ impl ServerSession {
         if last {
             return self.end_of_data();
         }
-        if let Some((error, reply)) = self.work.content.refusal.take() {
+        if let Some((error, reply)) = self.work.content.refusal.take().map(|it| *it) {
             self.spoil(false);
             match error {
                 Some(error) => self.fault(error, reply),
@@ -417,14 +421,15 @@ impl ServerSession {
         });
         if too_big {
             let reply = standard::MESSAGE_TOO_BIG.into();
-            self.work.content.refusal = Some((Some(PeerError::MessageTooLarge), reply));
+            let refusal = (Some(PeerError::MessageTooLarge), reply);
+            self.work.content.refusal = Some(Box::new(refusal));
         }
         self.end_of_source();
     }
 
     fn end_of_data(&mut self) {
         let total = self.work.content.offset();
-        if let Some((error, reply)) = self.work.content.refusal.take() {
+        if let Some((error, reply)) = self.work.content.refusal.take().map(|it| *it) {
             return self.refuse_message(error, &reply);
         }
         if !self.work.transaction.is_complete() {
