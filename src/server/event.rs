@@ -586,7 +586,8 @@ pub enum MailAnswer {
     Accept {
         /// What the claim of the key gave; [`Claim::Unrecorded`] without a TRANSID. A claim that
         /// is given for a MAIL without one comes back as
-        /// [`UsageError::ClaimWithoutTransId`].
+        /// [`UsageError::ClaimWithoutTransId`], one whose generation is not above that of the
+        /// record as [`UsageError::ClaimNotRaised`].
         claim: Claim,
         /// The 2yz reply, for where the transaction starts afresh.
         reply: Reply,
