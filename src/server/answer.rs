@@ -641,8 +641,9 @@ impl ServerSession {
     ///
     /// # Errors
     ///
-    /// [`UsageError::OutOfTurn`] where no content comes, [`UsageError::ReplyCode`] for a reply
-    /// that is no refusal.
+    /// [`UsageError::OutOfTurn`] where no content has come or none will come any more, and while a
+    /// [URL](Event::Burl) is asked about, which is refused by its answer;
+    /// [`UsageError::ReplyCode`] for a reply that is no refusal.
     pub fn fail_content(
         &mut self,
         now: Timestamp,
