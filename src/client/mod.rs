@@ -694,6 +694,9 @@ impl ClientSession {
     /// Ends the session without another octet.
     fn close(&mut self, ending: Ending) {
         self.step(Step::Close);
+        // Told now, they would ask for what is out of turn.
+        let asks = |event: &Event| matches!(event, Event::Ready | Event::TlsHandover);
+        self.events.retain(|event| !asks(event));
         self.output.discard();
         self.owed.clear();
         self.open = None;
