@@ -252,7 +252,8 @@ fn a_new_limit_does_not_hide_the_reply_to_what_was_sent() {
 /// a transaction that cannot be sent any more.
 #[test]
 fn a_session_that_is_over_is_not_ready() {
-    let endings: [(&[u8], fn(&mut ClientSession)); 3] = [
+    type End = fn(&mut ClientSession);
+    let endings: [(&[u8], End); 3] = [
         (b"250 hi\r\n421 4.3.2 down\r\n", |_| {}),
         (b"250 hi\r\n", |smtp| smtp.handle_eof(NOW)),
         (b"250 hi\r\n", |smtp| smtp.abandon(NOW)),

@@ -20,7 +20,7 @@ use crate::checkpoint::{Claim, Confirmation, MailOutcome, Offered, Verdict};
 use crate::command::base64;
 use crate::error::{PeerError, UsageError};
 use crate::rdlv::{Decision, DetachAnswer, ResetAnswer};
-use crate::reply::{Reply, ReplyCode, Severity, standard};
+use crate::reply::{Reply, Severity, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -194,12 +194,7 @@ impl ServerSession {
             }
             MailOutcome::Restart(offset) => {
                 self.go(Step::MailAccepted);
-                // RFC 1845 §4: the offset is the first thing on the line.
-                self.reply(Reply::cleaned(
-                    ReplyCode::CHECKPOINT_OFFSET,
-                    None,
-                    offset.reply_text().as_bytes(),
-                ));
+                self.reply(Reply::checkpoint_offset(offset));
                 self.work.offset_untold = Some(self.output.position());
             }
             MailOutcome::SequenceError => {
