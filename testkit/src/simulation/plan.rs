@@ -187,7 +187,7 @@ pub(super) fn message(
     message.terse = random.chance(50);
     message.lmtp = plan.offer.lmtp;
     // Every client has the same ones: they are told apart by who they are.
-    message.transid = format!("<{number}.msg@sim.example>");
+    message.transid = Some(format!("<{number}.msg@sim.example>"));
     message.name.clone_from(&identity.name);
     message.dsn = plan.offer.mintimer.is_some();
     if message.dsn && random.chance(if plan.long { 95 } else { 70 }) {
