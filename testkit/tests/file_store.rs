@@ -16,6 +16,7 @@ use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
     Claim, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
+use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::server::{AwaitAnswer, ClaimToConfirm};
@@ -42,8 +43,8 @@ struct Tried {
     awaited: HashMap<Held, Arc<Mutex<Option<AwaitAnswer>>>>,
     decisions: HashMap<Decision, (Option<store::Decision>, DecisionHandle)>,
     last: u64,
-    /// All keys that were ever claimed.
-    keys: Vec<TransactionKey>,
+    /// All keys that were ever claimed, or given to messages without a record.
+    keys: Vec<(TransactionKey, KeyHash)>,
     reports: HashMap<TransactionKey, DueReport>,
 }
 
@@ -125,6 +126,24 @@ impl Tried {
         decision
     }
 
+    fn hash_of(&self, key: &TransactionKey) -> Option<KeyHash> {
+        let mut keys = self.keys.iter();
+        keys.find(|(known, _)| known == key).map(|(_, hash)| *hash)
+    }
+
+    /// The decision on a message without a record.
+    fn plain(&self, envelope: &Envelope, octets: &[u8]) -> Result<store::Decision, StoreError> {
+        let mut content = self.store().plain_content();
+        let octets = [Bytes::copy_from_slice(octets)];
+        match self.store().append(&mut content, 0.into(), &octets) {
+            Ok(()) => Ok(self.store().begin_plain_decision(envelope, content)),
+            Err(_) => {
+                self.store().drop_content(content);
+                Err(self.failed(StoreError::Failed))
+            }
+        }
+    }
+
     fn delivery(&self, envelope: &Path) -> Option<Delivered> {
         let text = fs::read(envelope).unwrap();
         let mut lines = text.split(|octet| *octet == b'\n');
@@ -158,8 +177,8 @@ impl Drop for Tried {
 
 impl Store for Tried {
     fn claim(&mut self, key: &TransactionKey) -> Result<Claim, StoreError> {
-        if !self.keys.contains(key) {
-            self.keys.push(key.clone());
+        if self.hash_of(key).is_none() {
+            self.keys.push((key.clone(), KeyHash::of(key)));
         }
         match self.store().claim(key, b"c", |_| {}) {
             Ok(claim) => self.done(claim),
@@ -324,13 +343,15 @@ impl Store for Tried {
 
     fn due(&mut self) -> Vec<TransactionKey> {
         let due = self.store().due();
-        let keys = self.keys.iter();
-        let keys = keys.filter(|key| due.contains(&KeyHash::of(key)));
-        keys.cloned().collect()
+        let keys = self.keys.iter().filter(|(_, hash)| due.contains(hash));
+        keys.map(|(key, _)| key.clone()).collect()
     }
 
     fn take_duty(&mut self, key: &TransactionKey) -> Result<Option<Due>, StoreError> {
-        match self.store().take_due(KeyHash::of(key)) {
+        let Some(hash) = self.hash_of(key) else {
+            return Ok(None);
+        };
+        match self.store().take_due(hash) {
             Ok(None) => self.done(None),
             Ok(Some(store::Due::Decide(begun))) => {
                 let record = Box::new(begun.record().unwrap().clone());
@@ -353,13 +374,57 @@ impl Store for Tried {
         report: Reported,
     ) -> Result<(), StoreError> {
         let due = self.reports.remove(key).ok_or(StoreError::Outdated)?;
-        let lines = std::iter::once(report.mail).chain(report.recipients);
-        let text: Vec<Vec<u8>> = lines.collect();
         let before = self.reported().len();
-        match self.store().report(&due, &text.join(&b'\n')) {
+        match self.store().report(&due, &notification(report)) {
             Ok(()) if self.reported().len() > before => self.done(()),
             Ok(()) => Err(self.failed(StoreError::Outdated)),
             Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn detach_unrecorded(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        content: &[u8],
+    ) -> Result<Decision, StoreError> {
+        if record.expected_replies() > 1 {
+            return Err(StoreError::Failed); // the record that the store makes is one of SMTP
+        }
+        let begun = self.plain(record.envelope(), content)?;
+        let handle = begun.handle();
+        self.keys.push((key.clone(), handle.key_once_adopted()));
+        match self.store().detach_plain(&handle, b"c") {
+            Ok(Detached::Owned) => {
+                let decision = self.begun(begun);
+                self.done(decision)
+            }
+            Ok(_) => Err(self.failed(StoreError::Failed)),
+            Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn report_unrecorded(&mut self, report: Reported) -> Result<(), StoreError> {
+        let text = notification(report);
+        match self.store().report_plain(&text) {
+            Ok(()) => self.done(()),
+            Err(_) => Err(self.failed(StoreError::Unclear)),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        verdict: &Verdict,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        let decision = self.plain(envelope, content)?;
+        match self.store().commit(decision, verdict) {
+            Ok(()) => self.done(()),
+            Err(CommitError::Failed(_) | CommitError::Withdrawn) => {
+                Err(self.failed(StoreError::Failed))
+            }
+            Err(CommitError::Unclear(_)) => Err(self.failed(StoreError::Unclear)),
         }
     }
 
@@ -436,6 +501,12 @@ impl Store for Tried {
     fn end_of_trouble(&mut self) {
         self.disk.end_of_trouble();
     }
+}
+
+/// One line for each command.
+fn notification(report: Reported) -> Vec<u8> {
+    let lines = std::iter::once(report.mail).chain(report.recipients);
+    lines.collect::<Vec<Vec<u8>>>().join(&b'\n')
 }
 
 /// One case of so many, or of as many as `TESTKIT_EVERY` says.

@@ -170,6 +170,14 @@ impl CommitError {
     }
 }
 
+impl DecisionHandle {
+    /// The key that the store gives to a message without a TRANSID when its client detaches.
+    #[must_use]
+    pub fn key_once_adopted(&self) -> KeyHash {
+        KeyHash::of_message(&self.name)
+    }
+}
+
 impl Decision {
     pub(super) fn new(subject: Subject, content: Content) -> Self {
         Self {

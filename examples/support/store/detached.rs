@@ -142,7 +142,7 @@ impl FileStore {
         let Subject::Plain(envelope) = &handle.subject else {
             return Ok(Detached::NothingHeld);
         };
-        let (key, owner) = (KeyHash::of_message(&handle.name), OwnerHash::of(owner));
+        let (key, owner) = (handle.key_once_adopted(), OwnerHash::of(owner));
         let generation = self.lock().next_generation();
         let length = handle.segments.iter().map(|segment| segment.octets).sum();
         let Some(record) = record_of(envelope, generation, length) else {
