@@ -391,11 +391,12 @@ impl Store for Tried {
         if record.expected_replies() > 1 {
             return Err(StoreError::Failed); // the record that the store makes is one of SMTP
         }
-        let begun = self.plain(record.envelope(), content)?;
+        let mut begun = self.plain(record.envelope(), content)?;
         let handle = begun.handle();
         self.keys.push((key.clone(), handle.key_once_adopted()));
         match self.store().detach_plain(&handle, b"c") {
             Ok(Detached::Owned) => {
+                self.store().catch_up(&mut begun);
                 let decision = self.begun(begun);
                 self.done(decision)
             }

@@ -485,6 +485,12 @@ impl FileStore {
         index.tidy(key);
     }
 
+    /// Lets a decision know what became of its message since it began: its client may have detached.
+    /// By the handle of one that was left to the store, whoever decides can give up.
+    pub fn catch_up(&self, decision: &mut Decision) {
+        decision.catch_up(&self.lock());
+    }
+
     /// Calls a decision back. True if nothing was or will be delivered of it; a record is then
     /// partial with all its data.
     pub fn withdraw(&self, handle: &DecisionHandle) -> bool {

@@ -33,6 +33,9 @@ struct Known {
     /// Decisions that ended other than by their commit.
     ended: BTreeSet<(usize, Decision)>,
     committed: Option<Committed>,
+    /// What was committed before, all 4yz, given once more and dropped: nothing was delivered, and a
+    /// crash may bring it back.
+    dropped: Option<Completion>,
     /// A commit of which nobody knows whether it was done.
     unclear: Option<Completion>,
     /// Counts commits, and what was given up, on any host.
