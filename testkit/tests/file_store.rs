@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
+    Claim, Confirmation, Discard, Following, Generation, Identity, Offered, Record, Scope,
+    Transaction, TransactionKey, Transfer, Verdict,
 };
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::rdlv::ResetAnswer;
+use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::server::{AwaitAnswer, ClaimToConfirm};
+use smtp_checkpoint::transid::TransId;
 use smtp_checkpoint_testkit::{
     Decision, Delivered, Due, Failure, FaultyDisk, FileOperation, Reported, Simulation, Standing,
     Store, StoreError, Suite, Tally, Trouble, Unsynced,
@@ -400,8 +403,9 @@ impl Store for Tried {
                 let decision = self.begun(begun);
                 self.done(decision)
             }
-            Ok(_) => Err(self.failed(StoreError::Failed)),
-            Err(_) => Err(self.failed(StoreError::Unclear)),
+            // It could still be called back: nothing is left of it.
+            _ if self.store().withdraw(&handle) => Err(self.failed(StoreError::Failed)),
+            _ => Err(self.failed(StoreError::Unclear)),
         }
     }
 
@@ -545,6 +549,53 @@ fn lmtp() -> Result<(), Failure> {
 fn detached() -> Result<(), Failure> {
     println!("{}", suite(97).detached()?);
     Ok(())
+}
+
+/// A sync failed behind the rename that takes a message over; its removal was not durable, and a
+/// crash brought it back, to be decided on a second time.
+#[test]
+fn what_could_not_be_taken_over_is_gone() {
+    let key = |name: &str| {
+        let identity = Identity::Authenticated(b"");
+        let scope = Scope {
+            identity,
+            tls: false,
+        };
+        TransactionKey::new(&scope, TransId::parse(name.as_bytes()).unwrap())
+    };
+    let mut transaction = Transaction::default();
+    transaction
+        .begin(b"MAIL FROM:<a@b>", Some(key("<1@b>")))
+        .unwrap();
+    let claim = Claim::Claimed {
+        generation: Generation(1),
+        found: None,
+    };
+    let ok = || standard::OK.into();
+    let _ = transaction.claim(claim, Offered::default(), Following::Nothing, ok());
+    let _ = transaction.rcpt(b"RCPT TO:<c@d>").unwrap();
+    let _ = transaction.answer_recipient(0, ok());
+    let _ = transaction.data(Transfer::Data);
+    let _ = transaction.confirm(Confirmation::Current);
+    let _ = transaction.end(3.into());
+    let record = transaction.snapshot().unwrap().detach();
+    let (mut failed, mut done) = (0, 0);
+    for step in 0..40 {
+        for seed in 0..8 {
+            let mut tried = Tried::new();
+            tried.trouble_at(tried.steps() + step, Trouble::Fails);
+            match tried.detach_unrecorded(&key("<2@b>"), &record, b"x\r\n") {
+                Ok(_) => done += 1,
+                Err(StoreError::Failed) => {
+                    failed += 1;
+                    tried.restart(Unsynced::Torn(seed));
+                    assert_eq!(tried.due(), [], "step {step}, seed {seed}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(failed > 80 && done > 80, "{failed} failed, {done} done");
 }
 
 #[test]
