@@ -305,10 +305,7 @@ impl Engine {
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => {
-                let (class, subject, detail) = error.enhanced_code();
-                let code = ReplyCode::new(error.reply_code()).ok_or("reply code")?;
-                let enhanced = EnhancedCode::new(class, subject, detail);
-                self.write(Reply::cleaned(code, enhanced, b"Syntax error"))?;
+                self.write(error.reply())?;
                 return Ok(Next::GoOn);
             }
         };

@@ -173,7 +173,7 @@ impl Engine {
                 Ok(Command::Noop(_)) => self.wire.fixed(reply::OK)?,
                 Ok(Command::Quit) => return self.wire.fixed(reply::CLOSING),
                 Ok(_) => self.wire.fixed(reply::UNKNOWN_COMMAND)?,
-                Err(error) => self.wire.say(&format!("{} {error}", error.reply_code()))?,
+                Err(error) => self.wire.reply(&error.reply())?,
             }
         }
     }
@@ -225,7 +225,7 @@ impl Engine {
         let (offered, reply) = (Offered::default(), accepted.into());
         match self.transaction.claim(claim, offered, following, reply) {
             MailOutcome::Fresh => self.wire.fixed(accepted),
-            MailOutcome::Restart(offset) => self.wire.say(&format!("355 {}", offset.reply_text())),
+            MailOutcome::Restart(offset) => self.wire.reply(&Reply::checkpoint_offset(offset)),
             MailOutcome::SequenceError => {
                 self.over();
                 self.wire.fixed(reply::BAD_SEQUENCE)

@@ -123,7 +123,7 @@ async fn serve(
                         let store = &server.store;
                         store.confirm(&claim.key, claim.generation, claim.length, claim.fresh)
                     });
-                    let answer = confirmation.map_or(DataAnswer::Proceed, DataAnswer::Unconfirmed);
+                    let answer = confirmation.map_or(DataAnswer::Proceed, DataAnswer::from);
                     smtp.answer_data(now(), question, answer)?;
                 }
                 Event::Content => {

@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::command::{Command, Mail, Rcpt};
 use crate::encoding::{Reader, Writer};
 use crate::error::DecodeError;
-use crate::reply::{Reply, Severity};
+use crate::reply::{Reply, Severity, standard};
 
 /// MAIL and the RCPTs of one transaction, with the reply that each was given.
 ///
@@ -313,6 +313,43 @@ impl Envelope {
     /// The accepted RCPTs, in the order of the commands.
     pub fn accepted(&self) -> impl Iterator<Item = Recipient<'_>> {
         self.recipients().filter(Recipient::is_accepted)
+    }
+
+    /// The accepted RCPTs to whom the message goes by these final replies, in the order of the
+    /// commands. The replies are those of a [verdict](crate::checkpoint::Verdict::replies) or of a
+    /// [completion record](crate::checkpoint::Completion): one for all, or with LMTP one for each.
+    ///
+    /// A failure that has been reported by DSN is 250 in a completion record
+    /// ([`REPORTED_BY_DSN`](standard::REPORTED_BY_DSN)), and serves nobody all the same.
+    ///
+    /// ```
+    /// use smtp_checkpoint::envelope::Envelope;
+    /// use smtp_checkpoint::reply::standard;
+    ///
+    /// let mut envelope = Envelope::new(b"MAIL FROM:<a@b>", standard::OK.reply())?;
+    /// envelope.push_recipient(b"RCPT TO:<c@d>", standard::OK.reply())?;
+    /// envelope.push_recipient(b"RCPT TO:<e@d>", standard::NO_SUCH_MAILBOX.reply())?;
+    /// envelope.push_recipient(b"RCPT TO:<f@d>", standard::OK.reply())?;
+    /// let served = |replies: &[_]| envelope.served(replies).map(|it| it.index()).collect::<Vec<_>>();
+    /// assert_eq!(served(&[standard::OK.reply()]), [0, 2]);
+    /// assert_eq!(served(&[standard::LOCAL_ERROR.reply(), standard::OK.reply()]), [2]);
+    /// assert_eq!(served(&[standard::REPORTED_BY_DSN.reply()]), []);
+    /// # Ok::<(), smtp_checkpoint::envelope::NotAnEnvelopeLine>(())
+    /// ```
+    pub fn served<'a>(&'a self, replies: &'a [Reply]) -> impl Iterator<Item = Recipient<'a>> {
+        let reported = standard::REPORTED_BY_DSN.reply();
+        self.accepted()
+            .enumerate()
+            .filter(move |(place, _)| {
+                let reply = match replies {
+                    [one] => Some(one),
+                    each => each.get(*place),
+                };
+                reply.is_some_and(|reply| {
+                    reply.severity() == Severity::Completion && *reply != reported
+                })
+            })
+            .map(|(_, recipient)| recipient)
     }
 
     /// Forgets all replies, keeps the commands.

@@ -135,6 +135,10 @@ pub enum UsageError {
     /// The answer carries a record although the transaction has no TRANSID.
     #[error("claim without a TRANSID")]
     ClaimWithoutTransId,
+    /// The generation of the claim is not above that of the record found: the sessions before this
+    /// one would not be refused.
+    #[error("claim whose generation was not raised")]
+    ClaimNotRaised,
     /// The content given does not fit the transaction: more than its size, less than it at the
     /// end, or not at the offset asked for.
     #[error("content does not fit the size or offset of the transaction")]

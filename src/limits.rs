@@ -22,7 +22,8 @@ pub struct Limits {
     /// Server: a line of a SASL exchange with its CRLF (RFC 4954 §4), and where AUTH is offered the
     /// AUTH command too, whose initial response may be as long. Over it: 500 5.5.6.
     pub auth_line: usize,
-    /// Client: a reply line with its CRLF. Over it the session is a protocol error.
+    /// Client: a reply line with its CRLF. Over it the session is a protocol error, when the line
+    /// ends; what is over the limit takes no memory, and the time for the reply runs on.
     pub reply_line: usize,
     /// Client: lines in one reply. Over it the session is a protocol error.
     pub reply_lines: usize,

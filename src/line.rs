@@ -37,7 +37,9 @@ pub enum Following {
     Input,
 }
 
-/// What is wrong with a line that was read to its CRLF and skipped.
+/// What is wrong with a line that was read to its CRLF and skipped. To a command that is too long a
+/// server says [`LINE_TOO_LONG`](crate::reply::standard::LINE_TOO_LONG), to the others
+/// [`BAD_OCTET`](crate::reply::standard::BAD_OCTET).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum LineError {
     /// Longer than the limit.

@@ -34,7 +34,8 @@ use crate::syntax::{is_wsp, parse_decimal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct OctetOffset(u64);
 
-/// Why the text of a 355 reply holds no offset. The reply is a protocol error (RFC 1845 §4).
+/// Why the text of a 355 reply holds no offset. The reply is a protocol error (RFC 1845 §4); to a
+/// client session a number that is too large is an offset beyond the message, as others are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum OffsetError {
     /// The text does not begin with a digit. A second space after the code counts too: the offset

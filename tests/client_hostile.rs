@@ -3,10 +3,13 @@
 #![cfg(feature = "session")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
     Cause, Content, MissingExtension, Outcome, Sent, Stage, UnfinishedTransaction,
 };
-use smtp_checkpoint::client::{ClientSession, Connection, Ending};
+use smtp_checkpoint::client::{ClientSession, Connection, Ending, Event};
 use smtp_checkpoint::command::MailLine;
 use smtp_checkpoint::error::PeerError;
 use smtp_checkpoint::transid::TransId;
@@ -200,5 +203,75 @@ fn a_certificate_is_no_identity_in_clear() {
         let session = ClientSession::connected(config, connection, NOW);
         let identity = tls.then(|| b"ned".to_vec());
         assert_eq!(session.scope().identity, identity);
+    }
+}
+
+/// The end of the data was sent, and the server takes less by now: its reply is asked for all the
+/// same, by a MAIL that no limit on its size can refuse.
+#[test]
+fn a_new_limit_does_not_hide_the_reply_to_what_was_sent() {
+    let message = b"one\r\ntwo\r\n";
+    let sized = MAIL.replace(" TRANSID", " SIZE=10 TRANSID");
+    let mut scene = Scene::new(message);
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250-hi")
+        .s("250-SIZE 10")
+        .s("250 CHECKPOINT")
+        .send(&checkpointed(message))
+        .c(&sized)
+        .s("250 ok")
+        .c(RCPT)
+        .s("250 ok")
+        .c("DATA\r\n")
+        .s("354 go")
+        .c("one\r\ntwo\r\n.\r\n");
+    scene.smtp.handle_eof(NOW);
+    let (_, transaction) = scene.interrupted();
+    assert_eq!(transaction.sent(), Sent::EndOfData);
+
+    let mut scene = Scene::new(message);
+    scene
+        .s("220 hi")
+        .c("EHLO ymir.claremont.edu\r\n")
+        .s("250-hi")
+        .s("250-SIZE 9")
+        .s("250 CHECKPOINT")
+        .send(&transaction)
+        .c(MAIL)
+        .s("355 10 x")
+        .c("DATA\r\n")
+        .s("354 go")
+        .c(".\r\n")
+        .s("250 taken");
+    assert!(matches!(scene.outcome(), Outcome::Delivered { .. }));
+}
+
+/// The server closes in the same segment that makes the session ready: the caller is not asked for
+/// a transaction that cannot be sent any more.
+#[test]
+fn a_session_that_is_over_is_not_ready() {
+    type End = fn(&mut ClientSession);
+    let endings: [(&[u8], End); 3] = [
+        (b"250 hi\r\n421 4.3.2 down\r\n", |_| {}),
+        (b"250 hi\r\n", |smtp| smtp.handle_eof(NOW)),
+        (b"250 hi\r\n", |smtp| smtp.abandon(NOW)),
+    ];
+    for (reply, end) in endings {
+        let config = Arc::new(config().build().unwrap());
+        let mut smtp = ClientSession::new(config, NOW);
+        smtp.handle_input(NOW, &mut Bytes::from_static(b"220 hi\r\n"));
+        let octets = smtp.output().len();
+        smtp.transmitted(NOW, octets).unwrap();
+        smtp.handle_input(NOW, &mut Bytes::from_static(reply));
+        end(&mut smtp);
+        let mut told = Vec::new();
+        while let Some(event) = smtp.poll_event() {
+            told.push(event);
+        }
+        let is_ready = told.iter().any(|event| matches!(event, Event::Ready));
+        assert!(!is_ready, "{told:?}");
+        assert!(matches!(told[..], [.., Event::Finished(_)]), "{told:?}");
     }
 }

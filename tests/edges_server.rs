@@ -5,9 +5,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use smtp_checkpoint::dot::{DecodeStatus, DotDecoder, FaultPolicy};
 use smtp_checkpoint::limits::Limits;
-use smtp_checkpoint::server::{ConfigError, Ending, Protocol, ServerConfig, ServerConfigBuilder};
+use smtp_checkpoint::server::{
+    ConfigError, DataRate, Ending, Protocol, ServerConfig, ServerConfigBuilder, Timeouts,
+};
 use support::script::unescape;
 use support::{World, reply};
 
@@ -355,6 +359,35 @@ fn faulty_content_cannot_be_answered_as_delivered() {
             "{text}"
         );
     }
+}
+
+/// A session that waits for no time at all would end at its first wait.
+#[test]
+fn no_time_out_can_be_zero() {
+    let zero = Duration::ZERO;
+    let timeouts: [fn(&mut Timeouts) -> &mut Duration; 9] = [
+        |all| &mut all.command,
+        |all| &mut all.content,
+        |all| &mut all.question,
+        |all| &mut all.decision,
+        |all| &mut all.long_decision,
+        |all| &mut all.abandon,
+        |all| &mut all.shutdown,
+        |all| &mut all.handshake,
+        |all| &mut all.closing,
+    ];
+    for timeout in timeouts {
+        let mut all = Timeouts::default();
+        *timeout(&mut all) = zero;
+        let built = builder().timeouts(all).build();
+        assert_eq!(built.err(), Some(ConfigError::ZeroTimeout));
+    }
+    let rate = DataRate {
+        octets: 1,
+        window: zero,
+    };
+    let built = builder().data_rate(Some(rate)).build();
+    assert_eq!(built.err(), Some(ConfigError::ZeroTimeout));
 }
 
 #[test]

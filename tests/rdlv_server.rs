@@ -296,7 +296,7 @@ impl Run {
                     let claim = match (question.key(), self.setting.way) {
                         (None, _) => Claim::Unrecorded,
                         (Some(_), Way::Await) => Claim::Claimed {
-                            generation: Generation(7),
+                            generation: Generation(8),
                             found: Some(processing(self.setting)),
                         },
                         (Some(_), _) => Claim::Claimed {
@@ -329,7 +329,7 @@ impl Run {
                 }
                 Event::AwaitDecision(question) => {
                     assert!(self.awaiting.is_none());
-                    assert_eq!(question.generation(), Generation(7));
+                    assert_eq!(question.generation(), Generation(8));
                     self.awaiting = Some(question);
                 }
                 Event::Detach(question) => {

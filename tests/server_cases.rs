@@ -298,3 +298,17 @@ fn a_withheld_cr_beyond_the_limit_keeps_nothing_unread() {
     let replies = world.take("a");
     assert!(replies.starts_with("552 5.3.4 "), "{replies:?}");
 }
+
+/// RFC 6533 §3: an original recipient in UTF-8 is for transactions with SMTPUTF8 only.
+#[test]
+fn an_original_recipient_in_utf8_needs_smtputf8() {
+    let original = "RCPT TO:<b@x.example> ORCPT=utf-8;\u{e4}@x.example\r\n".as_bytes();
+    let mut world = session(builder().smtputf8(true));
+    world.talk("a", b"MAIL FROM:<a@c.example>\r\n");
+    assert!(world.talk("a", original).starts_with("553 5.6.7 "));
+    let escaped = b"RCPT TO:<b@x.example> ORCPT=utf-8;\\x{E4}@x.example\r\n";
+    assert!(world.talk("a", escaped).starts_with("250 "));
+    world.talk("a", b"RSET\r\n");
+    world.talk("a", b"MAIL FROM:<a@c.example> SMTPUTF8\r\n");
+    assert!(world.talk("a", original).starts_with("250 "));
+}

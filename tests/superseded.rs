@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{Claim, Generation, Identity, Scope, TransactionKey};
+use smtp_checkpoint::error::UsageError;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::reply::standard as reply;
 use smtp_checkpoint::server::{
@@ -125,6 +126,38 @@ fn late_news_about_another_claim_changes_nothing() {
     smtp.supersede(NOW, &other, generation);
     assert!(answer(&mut smtp).is_empty());
     assert_eq!(smtp.take_output(), None);
+}
+
+/// A claim that does not raise the generation would leave older sessions their writes: it is given
+/// back, and the MAIL can still be answered.
+#[test]
+fn a_claim_raises_the_generation() {
+    let (mut smtp, _) = session(RECORDED);
+    supersede(&mut smtp);
+    let Some(Event::Interrupted { record, .. }) = answer(&mut smtp).into_iter().next() else {
+        panic!("no record");
+    };
+    assert_eq!(record.generation(), Generation(1));
+    let claim = |generation| {
+        MailAnswer::accept(Claim::Claimed {
+            generation: Generation(generation),
+            found: Some(record.clone()),
+        })
+    };
+
+    let config = ServerConfig::builder("mx.example.net").build().unwrap();
+    let mut smtp = ServerSession::new(Arc::new(config), Peer::default(), NOW);
+    let mut input = Bytes::from_static(b"EHLO c\r\nMAIL FROM:<a@c> TRANSID=<1@c>\r\n");
+    smtp.handle_input(NOW, &mut input);
+    let Some(Event::Mail(question)) = smtp.poll_event() else {
+        panic!("no MAIL");
+    };
+    smtp.take_output();
+    let given_back = smtp.answer_mail(NOW, question, claim(1)).unwrap_err();
+    assert_eq!(given_back.error, UsageError::ClaimNotRaised);
+    assert_eq!(smtp.take_output(), None);
+    (smtp.answer_mail(NOW, given_back.question, claim(2))).unwrap();
+    assert!(smtp.take_output().unwrap().starts_with(b"355 5 "));
 }
 
 /// As the store does it: by the claim that is lost.

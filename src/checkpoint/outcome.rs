@@ -184,13 +184,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether the TRANSID is spent: nothing is ever sent under it again. So it is by a final
-    /// reply, and where the message is left to the server or given up.
+    /// reply, and where the message is left to the server or given up. Where it is not, the
+    /// variant still says whether to send again: after [`StartOver`](Self::StartOver) never.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.transaction().is_none()
     }
 
-    /// The transaction, where its TRANSID is not spent.
+    /// The transaction, where its TRANSID is not spent. It is not always what is sent next: after
+    /// [`StartOver`](Self::StartOver) that is its
+    /// [`start_over`](UnfinishedTransaction::start_over).
     #[must_use]
     pub fn transaction(&self) -> Option<&UnfinishedTransaction> {
         match self {

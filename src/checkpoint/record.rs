@@ -69,7 +69,8 @@ pub struct Completion {
     pub replies: Vec<Reply>,
     /// Whether a delivery status notification was issued for any recipient. Where the client has
     /// detached, [`REPORTED_BY_DSN`](standard::REPORTED_BY_DSN) then stands among the replies in
-    /// place of every failure that it reports.
+    /// place of every failure that it reports: to whom the message goes tells
+    /// [`Envelope::served`], not the code of the reply.
     pub dsn_issued: bool,
 }
 

@@ -34,8 +34,8 @@
 //!   a longer one of the same generation.
 //! * **Deciding** begins with a compare-and-set of the key under the current generation. From then
 //!   on the decision belongs to the record. **Committing** stores the completion record and the
-//!   message together, or one derivable from the other, once; then, and only then, the final reply
-//!   is given.
+//!   message together, or one derivable from the other ([`Envelope::served`]), once; then, and only
+//!   then, the final reply is given.
 //! * **Discarding** is for the record that [`Discard::applies_to`] under the current generation,
 //!   and is advice: it may be late or lost.
 //! * **Detaching** marks what is held ([`Record::detach`]) under the current generation, in

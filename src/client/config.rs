@@ -109,6 +109,32 @@ pub struct Timeouts {
     pub handshake: Duration,
 }
 
+impl Timeouts {
+    fn are_lasting(&self) -> bool {
+        let Self {
+            greeting,
+            command,
+            mail,
+            rcpt,
+            data_initiation,
+            data_block,
+            data_termination,
+            handshake,
+        } = self;
+        let all = [
+            greeting,
+            command,
+            mail,
+            rcpt,
+            data_initiation,
+            data_block,
+            data_termination,
+            handshake,
+        ];
+        all.iter().all(|timeout| !timeout.is_zero())
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
@@ -135,6 +161,9 @@ pub enum ConfigError {
     /// A chunk of no octets, or an output bound too small to make progress.
     #[error("chunk size or output limit too small")]
     TooSmall,
+    /// A time-out of 0: no reply could come in time.
+    #[error("a time-out of 0")]
+    ZeroTimeout,
 }
 
 /// The configuration of a client.
@@ -314,6 +343,9 @@ impl ClientConfigBuilder {
         if chunk_size == 0 || limits.output < 16 {
             return Err(ConfigError::TooSmall);
         }
+        if !timeouts.are_lasting() {
+            return Err(ConfigError::ZeroTimeout);
+        }
         Ok(ClientConfig {
             name: self.name?,
             protocol,
@@ -327,5 +359,30 @@ impl ClientConfigBuilder {
             timeouts,
             limits,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_out_can_be_zero() {
+        let timeouts: [fn(&mut Timeouts) -> &mut Duration; 8] = [
+            |all| &mut all.greeting,
+            |all| &mut all.command,
+            |all| &mut all.mail,
+            |all| &mut all.rcpt,
+            |all| &mut all.data_initiation,
+            |all| &mut all.data_block,
+            |all| &mut all.data_termination,
+            |all| &mut all.handshake,
+        ];
+        for timeout in timeouts {
+            let mut all = Timeouts::default();
+            *timeout(&mut all) = Duration::ZERO;
+            let builder = ClientConfig::builder("c.example", TlsPolicy::Never).timeouts(all);
+            assert_eq!(builder.build().err(), Some(ConfigError::ZeroTimeout));
+        }
     }
 }

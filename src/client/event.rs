@@ -309,7 +309,8 @@ pub enum SendError {
     /// RDLV is not offered, and the caller [insists](super::WithoutRdlv::Stop) on it.
     #[error(transparent)]
     Rdlv(#[from] NotOffered),
-    /// The message is larger than the server takes (RFC 1870 §6.1), in octets.
+    /// The message is larger than the server takes (RFC 1870 §6.1), in octets. Not where the end
+    /// of the data was sent before: the server may have taken it, and is asked.
     #[error("message larger than the {0} octets that the server takes")]
     TooLarge(u64),
 }

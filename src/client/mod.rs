@@ -161,7 +161,9 @@ pub enum AuthError {
 /// # use std::{collections::BTreeMap, time::{Duration, Instant}};
 /// # use bytes::Bytes;
 /// # use smtp_checkpoint::{checkpoint::{Outcome, UnfinishedTransaction}, time::Timestamp};
-/// # use smtp_checkpoint::client::{ClientConfig, ClientSession, Connection, Event, RecipientVerdict};
+/// # use smtp_checkpoint::client::{
+/// #     ClientConfig, ClientSession, Connection, Ending, Event, RecipientVerdict,
+/// # };
 /// # fn hold(transaction: &UnfinishedTransaction) -> std::io::Result<()> { let _ = transaction; Ok(()) }
 /// # type Verdicts = BTreeMap<usize, RecipientVerdict>;
 /// # fn settle(done: &Outcome, to: &Verdicts) -> std::io::Result<()> { let _ = (done, to); Ok(()) }
@@ -171,11 +173,12 @@ pub enum AuthError {
 ///     connection: Connection,
 ///     transaction: UnfinishedTransaction,
 ///     message: &[u8],
-/// ) -> Result<Option<Outcome>, Box<dyn Error>> {
+/// ) -> Result<(Option<Outcome>, Ending), Box<dyn Error>> {
 ///     let origin = Instant::now();
 ///     let now = || Timestamp::from_origin(origin.elapsed());
 ///     let mut smtp = ClientSession::connected(config, connection, now());
 ///     io.set_write_timeout(Some(Duration::from_secs(1)))?;
+///     io.set_read_timeout(Some(Duration::from_secs(1)))?;
 ///     let (mut content, mut outcome, mut buffer) = (&message[..0], None, [0; 16 * 1024]);
 ///     let mut recipients = BTreeMap::new(); // by their places in the transaction
 ///     loop {
@@ -198,7 +201,7 @@ pub enum AuthError {
 ///                     outcome = Some(done);
 ///                     smtp.outcome_stored(now())?;
 ///                 }
-///                 Event::Finished(_) => return Ok(outcome),
+///                 Event::Finished(ending) => return Ok((outcome, ending)),
 ///                 _ => {}
 ///             }
 ///         }
@@ -215,9 +218,10 @@ pub enum AuthError {
 ///             smtp.transmitted(now(), written)?;
 ///         }
 ///         let busy = is_fed || !smtp.output().is_empty(); // content may bring events
-///         let wait = if busy { Duration::from_millis(1) } else { Duration::from_secs(1) };
-///         io.set_read_timeout(Some(wait))?;
-///         match io.read(&mut buffer) {
+///         io.set_nonblocking(busy)?; // only look whether a reply has come
+///         let read = io.read(&mut buffer);
+///         io.set_nonblocking(false)?;
+///         match read {
 ///             Ok(0) => smtp.handle_eof(now()),
 ///             Ok(n) => smtp.handle_input(now(), &mut Bytes::copy_from_slice(&buffer[..n])),
 ///             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -694,6 +698,9 @@ impl ClientSession {
     /// Ends the session without another octet.
     fn close(&mut self, ending: Ending) {
         self.step(Step::Close);
+        // Told now, they would ask for what is out of turn.
+        let asks = |event: &Event| matches!(event, Event::Ready | Event::TlsHandover);
+        self.events.retain(|event| !asks(event));
         self.output.discard();
         self.owed.clear();
         self.open = None;

@@ -92,13 +92,21 @@ impl ClientSession {
         }
         Reconnect::new(transaction).check(&self.scope())?;
         let size = transaction.content().size(used.command);
-        if let Some(SizeOffer::Limit(limit)) = offered.size() {
-            if size > limit {
+        let declared = match offered.size() {
+            // Only its reply may be missing: MAIL must not be refused for a limit that is new.
+            Some(SizeOffer::Limit(limit))
+                if size > limit && used.transid && transaction.sent() == Sent::EndOfData =>
+            {
+                None
+            }
+            Some(SizeOffer::Limit(limit)) if size > limit => {
                 return Err(SendError::TooLarge(limit));
             }
-        }
+            Some(_) => Some(size),
+            None => None,
+        };
         let mail = used
-            .mail_line(transaction, offered.size().map(|_| size))
+            .mail_line(transaction, declared)
             .map_err(|_| UsageError::TransactionMismatch)?;
         let pipelining = self.config.pipelining && offered.pipelining();
 

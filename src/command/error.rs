@@ -12,6 +12,8 @@
 
 use thiserror::Error;
 
+use crate::reply::{EnhancedCode, Reply, ReplyCode, standard};
+
 /// A mailbox or path that RFC 5321 §4.1.2 does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
@@ -170,6 +172,28 @@ impl CommandError {
             Self::ForwardPath(_) => (5, 1, 3),
             _ => (5, 5, 4),
         }
+    }
+
+    /// The whole reply, in words that hold nothing of what the peer sent.
+    ///
+    /// ```
+    /// use smtp_checkpoint::command::Command;
+    ///
+    /// let error = Command::parse(b"RCPT TO:<@>").unwrap_err();
+    /// let mut octets = bytes::BytesMut::new();
+    /// error.reply().encode(true, &mut octets);
+    /// assert_eq!(octets, "501 5.1.3 Syntax error in the path\r\n");
+    /// ```
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        let (class, subject, detail) = self.enhanced_code();
+        let code = ReplyCode::new(self.reply_code()).unwrap_or(standard::BAD_ARGUMENT.code());
+        let text: &[u8] = match self {
+            Self::ForbiddenOctet => return standard::BAD_OCTET.reply(),
+            Self::ReversePath(_) | Self::ForwardPath(_) => b"Syntax error in the path",
+            _ => b"Syntax error in the arguments",
+        };
+        Reply::cleaned(code, EnhancedCode::new(class, subject, detail), text)
     }
 
     /// Whether what follows the line cannot be told from a command any more: reply, then close.

@@ -179,6 +179,13 @@ impl<'a> Orcpt<'a> {
             .is_free_of_controls()
             .then_some(Self { addr_type, address })
     }
+
+    /// Whether the address holds UTF-8 as such, which is for transactions with SMTPUTF8 only
+    /// (RFC 6533 §3).
+    #[must_use]
+    pub fn needs_smtputf8(&self) -> bool {
+        !self.address.as_bytes().is_ascii()
+    }
 }
 
 pub(super) fn is_addr_type(addr_type: &[u8]) -> bool {

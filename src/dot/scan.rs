@@ -501,6 +501,30 @@ mod tests {
         }
     }
 
+    /// Where every row of a block has dots to be removed, they are asked about all at once: what
+    /// else is among them must not be taken for one.
+    #[test]
+    fn one_thing_else_among_stuffed_lines() {
+        let lines = b"..\r\n".repeat(100);
+        for other in [
+            &b"\r\n.\r"[..],
+            b"\n.\r",
+            b"\n.x",
+            b"\x0c\n.\r",
+            b"\x0f\n.\r",
+            b"\r\0",
+            b"\0",
+            b"\r",
+            b"\n",
+        ] {
+            for at in 0..lines.len() - other.len() {
+                let mut octets = lines.clone();
+                octets[at..at + other.len()].copy_from_slice(other);
+                check(&octets);
+            }
+        }
+    }
+
     /// Every lane of a register has one then.
     #[test]
     fn nothing_but_nul() {

@@ -40,6 +40,7 @@ pub use read::{ReplyError, ReplyReader};
 pub use standard::StaticReply;
 pub use store::ReplyLoadError;
 
+use crate::offset::OctetOffset;
 use crate::text::Text;
 
 /// A reply: a code, perhaps an enhanced status code (RFC 2034), and one or more lines of text.
@@ -132,6 +133,25 @@ impl Reply {
             enhanced,
             text: text.into(),
         })
+    }
+
+    /// 355: the content goes on at this offset (RFC 1845 §4). It never has an enhanced code.
+    ///
+    /// ```
+    /// use smtp_checkpoint::offset::OctetOffset;
+    /// use smtp_checkpoint::reply::Reply;
+    ///
+    /// let mut octets = bytes::BytesMut::new();
+    /// Reply::checkpoint_offset(OctetOffset::new(6135)).encode(true, &mut octets);
+    /// assert_eq!(octets, "355 6135 is the transaction offset\r\n");
+    /// ```
+    #[must_use]
+    pub fn checkpoint_offset(offset: OctetOffset) -> Self {
+        Self::cleaned(
+            ReplyCode::CHECKPOINT_OFFSET,
+            None,
+            offset.reply_text().as_bytes(),
+        )
     }
 
     /// A reply of one line from any octets, made fit to be written: everything but printable

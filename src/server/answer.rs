@@ -20,12 +20,22 @@ use crate::checkpoint::{Claim, Confirmation, MailOutcome, Offered, Verdict};
 use crate::command::base64;
 use crate::error::{PeerError, UsageError};
 use crate::rdlv::{Decision, DetachAnswer, ResetAnswer};
-use crate::reply::{Reply, ReplyCode, Severity, standard};
+use crate::reply::{Reply, Severity, standard};
 use crate::time::Timestamp;
 use crate::token::Token;
 
 /// What an answer method gives: what became of the answer, or the question back.
 pub type Answer<Q> = Result<Answered, Misanswered<Q>>;
+
+/// Whether older sessions are refused from this claim on.
+fn is_raised(claim: &Claim) -> bool {
+    match claim {
+        Claim::Unrecorded => true,
+        Claim::Claimed { generation, found } => found
+            .as_ref()
+            .is_none_or(|record| record.generation() < *generation),
+    }
+}
 
 fn is_refusal(reply: &Reply) -> bool {
     matches!(
@@ -133,8 +143,9 @@ impl ServerSession {
     ///
     /// # Errors
     ///
-    /// The question comes back where the token is of another session, the reply does not fit, or
-    /// a claim is given for a MAIL without a TRANSID.
+    /// The question comes back where the token is of another session, the reply does not fit, a
+    /// claim is given for a MAIL without a TRANSID, or its generation is not above that of the
+    /// record.
     pub fn answer_mail(
         &mut self,
         now: Timestamp,
@@ -148,6 +159,7 @@ impl ServerSession {
                 ensure!(is_acceptance(reply), question, ReplyCode);
                 let fits = question.key.is_some() || *claim == Claim::Unrecorded;
                 ensure!(fits, question, ClaimWithoutTransId);
+                ensure!(is_raised(claim), question, ClaimNotRaised);
             }
         }
         if !self.take_asked(now, &question.token) {
@@ -182,12 +194,7 @@ impl ServerSession {
             }
             MailOutcome::Restart(offset) => {
                 self.go(Step::MailAccepted);
-                // RFC 1845 §4: the offset is the first thing on the line.
-                self.reply(Reply::cleaned(
-                    ReplyCode::CHECKPOINT_OFFSET,
-                    None,
-                    offset.reply_text().as_bytes(),
-                ));
+                self.reply(Reply::checkpoint_offset(offset));
                 self.work.offset_untold = Some(self.output.position());
             }
             MailOutcome::SequenceError => {
@@ -629,8 +636,9 @@ impl ServerSession {
     ///
     /// # Errors
     ///
-    /// [`UsageError::OutOfTurn`] where no content comes, [`UsageError::ReplyCode`] for a reply
-    /// that is no refusal.
+    /// [`UsageError::OutOfTurn`] where no content has come or none will come any more, and while a
+    /// [URL](Event::Burl) is asked about, which is refused by its answer;
+    /// [`UsageError::ReplyCode`] for a reply that is no refusal.
     pub fn fail_content(
         &mut self,
         now: Timestamp,

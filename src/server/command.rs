@@ -19,7 +19,7 @@ use crate::error::PeerError;
 use crate::line::LineError;
 use crate::protocol::Protocol;
 use crate::rdlv::{Submission, SubmissionOutcome};
-use crate::reply::{EnhancedCode, Reply, ReplyCode, StaticReply, standard};
+use crate::reply::{EnhancedCode, ReplyCode, StaticReply, standard};
 use crate::text::Secret;
 
 impl ServerSession {
@@ -40,16 +40,7 @@ impl ServerSession {
         if self.is_unoffered(line) {
             return self.fault(PeerError::NotOffered, standard::NOT_IMPLEMENTED);
         }
-        let (class, subject, detail) = error.enhanced_code();
-        let code = ReplyCode::new(error.reply_code()).unwrap_or(standard::BAD_ARGUMENT.code());
-        let enhanced = EnhancedCode::new(class, subject, detail);
-        let text: &[u8] = match error {
-            CommandError::ReversePath(_) | CommandError::ForwardPath(_) => {
-                b"Syntax error in the path"
-            }
-            _ => b"Syntax error in the arguments",
-        };
-        let reply = Reply::cleaned(code, enhanced, text);
+        let reply = error.reply();
         if error.sync_lost() {
             self.tell(Event::PeerFault(PeerError::ChunkSize));
             self.close(Some(reply), Ending::Closed);
@@ -316,7 +307,10 @@ impl ServerSession {
         if !known {
             return self.fault(PeerError::UnknownParameter, standard::UNKNOWN_PARAMETER);
         }
-        if rcpt.forward_path.needs_smtputf8() && !self.work.transaction.envelope().mail().smtputf8 {
+        let needs_smtputf8 = rcpt.orcpt.is_some_and(|orcpt| orcpt.needs_smtputf8());
+        if (needs_smtputf8 || rcpt.forward_path.needs_smtputf8())
+            && !self.work.transaction.envelope().mail().smtputf8
+        {
             return self.fault(PeerError::MalformedCommand, NON_ASCII_RECIPIENT);
         }
         if self.work.transaction.envelope().recipients().len() >= self.config.limits.recipients

@@ -41,6 +41,34 @@ pub struct Timeouts {
     pub closing: Duration,
 }
 
+impl Timeouts {
+    fn are_lasting(&self) -> bool {
+        let Self {
+            command,
+            content,
+            question,
+            decision,
+            long_decision,
+            abandon,
+            shutdown,
+            handshake,
+            closing,
+        } = self;
+        let all = [
+            command,
+            content,
+            question,
+            decision,
+            long_decision,
+            abandon,
+            shutdown,
+            handshake,
+            closing,
+        ];
+        all.iter().all(|timeout| !timeout.is_zero())
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -89,6 +117,10 @@ pub enum ConfigError {
     /// for delivered, or wait for the end of the connection.
     #[error("the reply to faulty content is no refusal")]
     FaultReply,
+    /// A time-out, or the window of a data rate, of 0: every session would end where it begins to
+    /// wait.
+    #[error("a time-out of 0")]
+    ZeroTimeout,
 }
 
 /// The configuration of a server. See [`ServerConfig::builder`].
@@ -487,6 +519,9 @@ impl ServerConfigBuilder {
         );
         if !refuses || self.fault_reply.code() == ReplyCode::SERVICE_NOT_AVAILABLE {
             return Err(ConfigError::FaultReply);
+        }
+        if !self.timeouts.are_lasting() || self.data_rate.is_some_and(|it| it.window.is_zero()) {
+            return Err(ConfigError::ZeroTimeout);
         }
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let one_line = |code: ReplyCode, line: &str| {

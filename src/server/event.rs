@@ -586,7 +586,8 @@ pub enum MailAnswer {
     Accept {
         /// What the claim of the key gave; [`Claim::Unrecorded`] without a TRANSID. A claim that
         /// is given for a MAIL without one comes back as
-        /// [`UsageError::ClaimWithoutTransId`].
+        /// [`UsageError::ClaimWithoutTransId`], one whose generation is not above that of the
+        /// record as [`UsageError::ClaimNotRaised`].
         claim: Claim,
         /// The 2yz reply, for where the transaction starts afresh.
         reply: Reply,
@@ -616,9 +617,19 @@ pub enum DataAnswer {
     /// message whose decision stands or is under way is answered 421 instead, and the session
     /// closed: its client would take any other reply for the decision.
     Refuse(Reply),
-    /// The store does not confirm the claim: [`Confirmation::Outdated`] ends the session with 421,
-    /// [`Confirmation::WrongLength`] is answered 451.
+    /// What the store says of the claim, mostly that it does not confirm it:
+    /// [`Confirmation::Outdated`] ends the session with 421, [`Confirmation::WrongLength`] is
+    /// answered 451. [`Confirmation::Current`] is [`Proceed`](Self::Proceed).
     Unconfirmed(Confirmation),
+}
+
+impl From<Confirmation> for DataAnswer {
+    fn from(confirmation: Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Current => Self::Proceed,
+            Confirmation::Outdated | Confirmation::WrongLength => Self::Unconfirmed(confirmation),
+        }
+    }
 }
 
 /// The answer to [`Event::Burl`].

@@ -21,7 +21,7 @@
 //! | --- | --- |
 //! | a claim that found a partial record ([`MailAnswer::Accept`]) | its content up to [`Record::length`], envelope and replies; the claim itself may live in memory on one host |
 //! | storing the record of [`Event::CheckpointDue`] or [`Event::Interrupted`] | the content taken so far, synced |
-//! | [`EndOfDataAnswer::Decided`] with any 2yz | the message **and** the completion record ([`Record::complete`]), together or one derivable from the other, committed once by compare-and-set on the key |
+//! | [`EndOfDataAnswer::Decided`] with any 2yz | the message **and** the completion record ([`Record::complete`]), together or one derivable from the other ([`Envelope::served`](crate::envelope::Envelope::served)), committed once by compare-and-set on the key |
 //! | [`DetachAnswer::Owned`](crate::rdlv::DetachAnswer::Owned) | that the message is the server's: its content, and the mark on its record ([`Record::detach`]), or its place in the queue |
 //! | [`ResetAnswer::Aborted`](crate::rdlv::ResetAnswer::Aborted) | nothing, where a decision lives in the memory of its process; but that a record is gone which was detached, for that would be decided on after a crash |
 //!
@@ -70,6 +70,10 @@
 //! [`Event::EndOfData`] whenever it has decided, and the session gives the reply when the client
 //! may have it. What happens when, and who reports a failure to the sender of a message that was
 //! left to the server, is written down in [`rdlv`](crate::rdlv).
+//!
+//! A client that ends its side of the transport behind the final dot, without QUIT, has left: the
+//! decision is abandoned, or goes on for the record, and its reply is not transmitted
+//! ([`handle_eof`](ServerSession::handle_eof)).
 //!
 //! # The end of a session
 //!
@@ -161,6 +165,7 @@ mod answer;
 mod command;
 mod config;
 mod content;
+mod drain;
 mod drive;
 mod event;
 mod progress;

@@ -11,7 +11,8 @@ use core::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
-use super::content::{Content, Drain};
+use super::content::Content;
+use super::drain::Drain;
 use super::event::Event;
 use super::progress::LongDecision;
 use super::queue::Queue;
@@ -22,7 +23,8 @@ use crate::protocol::Protocol;
 use crate::rdlv;
 use crate::time::Timestamp;
 
-/// The state of what is under way.
+/// The state of what is under way. Kept below 1 KiB, what rarely is in it in boxes: above that
+/// allocators are slow.
 #[derive(Debug)]
 pub(super) struct Workspace {
     /// The next that the caller is told.
@@ -47,13 +49,15 @@ pub(super) struct Workspace {
     pub(super) completed: Vec<(Position, TransactionKey)>,
 }
 
+const _: () = assert!(size_of::<Workspace>() <= 1024);
+
 impl Workspace {
-    const fn new(transaction: Transaction, settings: rdlv::ServerSettings) -> Self {
+    const fn new(transaction: Transaction) -> Self {
         Self {
             event: None,
             transaction,
             content: Content::new(),
-            long: LongDecision::new(settings),
+            long: LongDecision::new(rdlv::ServerSettings::LEAST),
             recipients: Queue::new(),
             held: None,
             aside: None,
@@ -64,6 +68,12 @@ impl Workspace {
             input_came: None,
             completed: Vec::new(),
         }
+    }
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new(Transaction::fresh())
     }
 }
 
@@ -112,14 +122,14 @@ impl Deref for Lazy {
 impl DerefMut for Lazy {
     #[inline]
     fn deref_mut(&mut self) -> &mut Workspace {
-        (self.made).get_or_insert_with(|| Box::new(make(&self.config)))
+        self.made.get_or_insert_with(|| make(&self.config))
     }
 }
 
 #[cold]
 fn empty(protocol: Protocol) -> &'static Workspace {
-    static SMTP: Workspace = Workspace::new(Transaction::fresh(), rdlv::ServerSettings::LEAST);
-    static LMTP: Workspace = Workspace::new(Transaction::lmtp(), rdlv::ServerSettings::LEAST);
+    static SMTP: Workspace = Workspace::new(Transaction::fresh());
+    static LMTP: Workspace = Workspace::new(Transaction::lmtp());
     match protocol {
         Protocol::Smtp => &SMTP,
         Protocol::Lmtp => &LMTP,
@@ -127,12 +137,13 @@ fn empty(protocol: Protocol) -> &'static Workspace {
 }
 
 #[cold]
-fn make(config: &ServerConfig) -> Workspace {
-    let transaction = match config.protocol {
-        Protocol::Smtp => Transaction::fresh(),
-        Protocol::Lmtp => Transaction::lmtp(),
-    };
-    let mut workspace = Workspace::new(transaction, config.rdlv());
+fn make(config: &ServerConfig) -> Box<Workspace> {
+    // Made where it belongs, and not by way of the stack.
+    let mut workspace = Box::<Workspace>::default();
+    if config.protocol == Protocol::Lmtp {
+        workspace.transaction = Transaction::lmtp();
+    }
+    workspace.long = LongDecision::new(config.rdlv());
     workspace.content.make_room();
     workspace
 }

@@ -95,9 +95,10 @@ impl Server {
         match event {
             Event::Mail(question) => {
                 self.taken = self.found.as_ref().map_or(0, |found| found.length().get());
+                let before = self.found.as_ref().map(|found| found.generation().0);
                 let claim = match question.key() {
                     Some(_) => Claim::Claimed {
-                        generation: Generation(2),
+                        generation: Generation(before.unwrap_or(0) + 1),
                         found: self.found.take(),
                     },
                     None => Claim::Unrecorded,

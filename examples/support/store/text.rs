@@ -2,7 +2,6 @@
 
 use smtp_checkpoint::checkpoint::{Record, Verdict};
 use smtp_checkpoint::envelope::Envelope;
-use smtp_checkpoint::reply::Severity;
 
 use super::content::Segment;
 
@@ -81,10 +80,8 @@ pub fn write_envelope(
 ) -> Vec<u8> {
     let mut text = envelope.mail_line().to_vec();
     text.push(b'\n');
-    // The one reply of SMTP is that of all, in LMTP each has its own.
-    let replies = verdict.replies();
-    for (recipient, reply) in envelope.accepted().zip(replies.iter().cycle()) {
-        if reply.severity() == Severity::Completion && !but.contains(&recipient.index()) {
+    for recipient in envelope.served(verdict.replies()) {
+        if !but.contains(&recipient.index()) {
             text.extend_from_slice(recipient.line());
             text.push(b'\n');
         }
