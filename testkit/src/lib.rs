@@ -64,7 +64,7 @@
 //! ```
 //!
 //! The file store of the examples of `smtp-checkpoint` is put to the test in the same way, in
-//! `testkit/tests/file_store.rs`: some 300 lines between it and [`Store`].
+//! `testkit/tests/file_store.rs`: some 400 lines between it and [`Store`].
 //!
 //! RDLV and DETA are tested where the store has what they ask of it ([`Store::detaches`]), also for
 //! messages without a TRANSID ([`Store::detach_unrecorded`]). What is
