@@ -1,48 +1,15 @@
 //! What broken rules make of what sessions are given and told, see [`Mutant`](crate::Mutant).
 
-use smtp_checkpoint::checkpoint::{
-    Claim, Confirmation, DataOutcome, Identity, MailOutcome, Offered, RcptOutcome, Record, Scope,
-    Transaction, TransactionKey, UnfinishedTransaction,
-};
-use smtp_checkpoint::reply::{Reply, standard};
+use smtp_checkpoint::checkpoint::{Identity, Record, Scope, TransactionKey, UnfinishedTransaction};
+use smtp_checkpoint::reply::standard;
 use smtp_checkpoint::transid::TransId;
+
+use crate::host::transaction_of;
 
 /// The same partial record with no faults in it.
 pub(crate) fn without_faults(record: &Record, key: &TransactionKey, lmtp: bool) -> Option<Record> {
-    let envelope = record.envelope();
-    let mut transaction = if lmtp {
-        Transaction::lmtp()
-    } else {
-        Transaction::default()
-    };
-    transaction
-        .begin(envelope.mail_line(), Some(key.clone()))
-        .ok()?;
-    let claim = Claim::Claimed {
-        generation: record.generation(),
-        found: None,
-    };
-    let answered: Reply = envelope.mail_reply().cloned()?;
-    let MailOutcome::Fresh = transaction.claim(
-        claim,
-        Offered::default(),
-        smtp_checkpoint::line::Following::Nothing,
-        answered,
-    ) else {
-        return None;
-    };
-    for recipient in envelope.recipients() {
-        let RcptOutcome::Ask { index } = transaction.rcpt(recipient.line()).ok()? else {
-            return None;
-        };
-        let reply = recipient.reply().cloned();
-        let reply = reply.unwrap_or_else(|| standard::OK.into());
-        let _ = transaction.answer_recipient(index, reply);
-    }
-    let DataOutcome::Confirm { .. } = transaction.data(record.transfer()) else {
-        return None;
-    };
-    let _ = transaction.confirm(Confirmation::Current);
+    let made = (key.clone(), record.generation());
+    let mut transaction = transaction_of(record.envelope(), made, record.transfer(), lmtp)?;
     transaction.progress(record.length(), Default::default());
     transaction.snapshot().map(|record| *record)
 }

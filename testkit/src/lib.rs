@@ -64,9 +64,10 @@
 //! ```
 //!
 //! The file store of the examples of `smtp-checkpoint` is put to the test in the same way, in
-//! `testkit/tests/file_store.rs`: some 300 lines between it and [`Store`].
+//! `testkit/tests/file_store.rs`: some 400 lines between it and [`Store`].
 //!
-//! RDLV and DETA are tested where the store has what they ask of it ([`Store::detaches`]). What is
+//! RDLV and DETA are tested where the store has what they ask of it ([`Store::detaches`]), also for
+//! messages without a TRANSID ([`Store::detach_unrecorded`]). What is
 //! promised then: a message from which its client has detached is delivered or, where it fails,
 //! reported by DSN, once for each recipient; what was aborted is never delivered. One thing nobody
 //! can promise: where the process dies between the transmission of a final 4yz or 5yz and the note
@@ -88,8 +89,7 @@
 //!   that loop has to do is in the documentation of
 //!   [`ServerSession`](smtp_checkpoint::server::ServerSession).
 //! * It calls a store from one thread, one call after the other. Locks are yours to test.
-//! * It leaves out what a store may do without: retention and limits; and messages without a TRANSID
-//!   whose clients want to leave by DETA, who are told to wait.
+//! * It leaves out what a store may do without: retention and limits.
 
 mod alter;
 mod audit;

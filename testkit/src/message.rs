@@ -35,7 +35,8 @@ pub(crate) struct Message {
     pub(crate) content: Vec<u8>,
     pub(crate) how: How,
     pub(crate) pipelining: bool,
-    pub(crate) transid: String,
+    /// Without one it is plain SMTP, of which no record is kept (the library's client only).
+    pub(crate) transid: Option<String>,
     pub(crate) lmtp: bool,
     /// RCPTs are left out of a restart where that is allowed (the simple client only; the
     /// library's always does so).
@@ -60,7 +61,7 @@ impl Message {
             content: content.to_vec(),
             how: How::Data,
             pipelining: true,
-            transid: format!("<{sender}-1@c.example>"),
+            transid: Some(format!("<{sender}-1@c.example>")),
             lmtp: false,
             terse: false,
             grouped: false,

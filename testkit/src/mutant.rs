@@ -80,11 +80,16 @@ pub enum Mutant {
     FailureToldOfDetached,
     /// The client takes a message for detached although no reply to DETA came.
     DetachAssumed,
+    /// 221 before a message without a record is durable: a crash forgets it, content and all.
+    UnrecordedNotDurable,
+    /// A message without a record is decided on before DETA comes, and its failure, which its client
+    /// will never hear of, is reported to nobody.
+    HeldFailureForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::CommitNotSynced,
         Self::RecordDroppedBeforeCommit,
         Self::CompletionForgotten,
@@ -117,5 +122,7 @@ impl Mutant {
         Self::ReportedWhileHeld,
         Self::FailureToldOfDetached,
         Self::DetachAssumed,
+        Self::UnrecordedNotDurable,
+        Self::HeldFailureForgotten,
     ];
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use smtp_checkpoint::checkpoint::{
     Claim, Completion, Confirmation, Discard, Generation, Record, TransactionKey, Verdict,
 };
+use smtp_checkpoint::dsn;
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::rdlv::ResetAnswer;
@@ -170,7 +171,10 @@ pub trait Store {
 
     /// Whether clients may leave their messages to this store by DETA. It then has
     /// [`detach`](Self::detach), [`take_back`](Self::take_back), [`due`](Self::due),
-    /// [`take_duty`](Self::take_duty) and [`report`](Self::report). False by default.
+    /// [`take_duty`](Self::take_duty) and [`report`](Self::report); and for messages without a
+    /// TRANSID [`detach_unrecorded`](Self::detach_unrecorded) and
+    /// [`report_unrecorded`](Self::report_unrecorded), or their clients are told to wait. False by
+    /// default.
     fn detaches(&self) -> bool {
         false
     }
@@ -242,20 +246,66 @@ pub trait Store {
         Err(StoreError::Failed)
     }
 
+    /// DETA for a message without a record ([`Claim::Unrecorded`]) that is being decided on: takes
+    /// it over for good. `record` was made for it, with all its data, and is
+    /// [detached](Record::detach); `key` is one of the server's own, which is used once and which
+    /// no client can claim. The decision, of which only the process knew, goes on under the key,
+    /// with the number that this gives.
+    ///
+    /// Record and content are durable when this returns: from here on the message is like any
+    /// other that is detached ([`commit`](Self::commit), [`withdraw`](Self::withdraw),
+    /// [`due`](Self::due), [`report`](Self::report)). Fails by default.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: nothing is held of it, and the message is the client's.
+    /// [`StoreError::Unclear`]: the session is closed without a reply, and the decision given up;
+    /// what is found when the store is opened again is decided on.
+    fn detach_unrecorded(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        content: &[u8],
+    ) -> Result<Decision, StoreError> {
+        let _ = (key, record, content);
+        Err(StoreError::Failed)
+    }
+
+    /// DETA for a message without a record whose decision is made, and has failed for somebody
+    /// ([`DetachQuestion::held`](smtp_checkpoint::server::DetachQuestion::held)): makes the failure
+    /// DSN durable, in one step, since the client will never hear of the failure. Not called where
+    /// none is owed. Fails by default.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: no DSN is or will be issued, and the client can still ask for the
+    /// reply. [`StoreError::Unclear`]: the session is closed without one.
+    fn report_unrecorded(&mut self, report: Reported) -> Result<(), StoreError> {
+        let _ = report;
+        Err(StoreError::Failed)
+    }
+
     /// All DSNs issued so far, in any order. Like [`delivered`](Self::delivered), not a part of a
     /// mail server.
     fn reported(&mut self) -> Vec<Reported> {
         Vec::new()
     }
 
-    /// Delivers a message without a record, where claims are answered
-    /// [`Claim::Unrecorded`]. Fails by default.
+    /// Delivers a message without a record, as the client sent no TRANSID, or its claim was answered
+    /// [`Claim::Unrecorded`]. The verdict accepts it for somebody ([`Delivered::by`]). Durable when
+    /// this returns. Fails by default.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Failed`]: nothing is or will be delivered of it.
-    fn deliver(&mut self, envelope: &Envelope, content: &[u8]) -> Result<(), StoreError> {
-        let _ = (envelope, content);
+    /// [`StoreError::Failed`]: nothing is or will be delivered of it. [`StoreError::Unclear`]: the
+    /// session is closed without a reply.
+    fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        verdict: &Verdict,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        let _ = (envelope, verdict, content);
         Err(StoreError::Failed)
     }
 
@@ -373,6 +423,17 @@ pub struct Reported {
     pub mail: Vec<u8>,
     /// The RCPT commands of those for whom it failed, without CRLF.
     pub recipients: Vec<Vec<u8>>,
+}
+
+impl Reported {
+    /// What this report says of a message.
+    pub(crate) fn by(report: &dsn::Report<'_>, envelope: &Envelope) -> Self {
+        let failed = report.failed().iter();
+        Self {
+            mail: envelope.mail_line().to_vec(),
+            recipients: failed.map(|it| it.recipient().line().to_vec()).collect(),
+        }
+    }
 }
 
 /// A message that was delivered.

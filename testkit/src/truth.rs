@@ -259,8 +259,9 @@ impl Known {
                 format!("the failure of {sender} for {recipient} was not to be reported"),
             )
         } else if (reports > 1 || reports == 1 && (copies > 0 || failed))
-            && !unknown
-            && !excused(&self.message)
+            // Without a TRANSID a client sends nothing again that may have been decided on, and
+            // nobody else can tell it.
+            && (self.message.transid.is_none() || !unknown && !excused(&self.message))
         {
             (
                 Rule::ReportedOnce,

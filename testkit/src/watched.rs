@@ -250,13 +250,23 @@ impl<S: Store> Watched<S> {
         )
     }
 
-    pub(crate) fn deliver(&mut self, envelope: &Envelope, content: &[u8]) -> Call {
+    pub(crate) fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        verdict: &Verdict,
+        content: &[u8],
+    ) -> Call {
         self.call(
             "deliver",
             true,
-            |store| store.deliver(envelope, content),
+            |store| store.deliver(envelope, verdict, content),
             |_, _, _| Ok(()),
         )
+    }
+
+    /// Which host this is.
+    pub(crate) fn host(&self) -> usize {
+        self.host
     }
 
     pub(crate) fn detaches(&self) -> bool {
@@ -294,6 +304,32 @@ impl<S: Store> Watched<S> {
             true,
             |store| store.detach(key, generation),
             |audit, host, detached| audit.detach(host, key, generation, detached),
+        )
+    }
+
+    pub(crate) fn detach_unrecorded(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        content: &[u8],
+    ) -> Call<Decision> {
+        self.call(
+            "detach unrecorded",
+            true,
+            |store| store.detach_unrecorded(key, record, content),
+            |audit, host, begun| {
+                audit.detach_unrecorded(host, key, record, begun);
+                Ok(())
+            },
+        )
+    }
+
+    pub(crate) fn report_unrecorded(&mut self, report: Reported) -> Call {
+        self.call(
+            "report unrecorded",
+            true,
+            |store| store.report_unrecorded(report),
+            |_, _, _| Ok(()),
         )
     }
 

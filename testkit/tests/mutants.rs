@@ -50,6 +50,8 @@ fn caught_by(mutant: Mutant) -> (Run, Rule) {
         Mutant::ReportedWhileHeld => (Suite::detached, Rule::ReportedOnce),
         Mutant::FailureToldOfDetached => (Suite::detached, Rule::OutcomeIsTrue),
         Mutant::DetachAssumed => (Suite::detached, Rule::DetachedIsOwned),
+        Mutant::UnrecordedNotDurable => (Suite::detached, Rule::DetachedIsOwned),
+        Mutant::HeldFailureForgotten => (Suite::detached, Rule::DetachedIsOwned),
         _ => (Suite::cuts, Rule::Contract),
     }
 }

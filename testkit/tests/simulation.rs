@@ -85,6 +85,8 @@ fn noticed_by(mutant: Mutant) -> Option<u64> {
         Mutant::ReportedWhileHeld => 512,
         Mutant::FailureToldOfDetached => 11,
         Mutant::DetachAssumed => 17,
+        Mutant::UnrecordedNotDurable => 317,
+        Mutant::HeldFailureForgotten => 71,
         _ => return None,
     })
 }

@@ -170,6 +170,14 @@ impl CommitError {
     }
 }
 
+impl DecisionHandle {
+    /// The key that the store gives to a message without a TRANSID when its client detaches.
+    #[must_use]
+    pub fn key_once_adopted(&self) -> KeyHash {
+        KeyHash::of_message(&self.name)
+    }
+}
+
 impl Decision {
     pub(super) fn new(subject: Subject, content: Content) -> Self {
         Self {
@@ -475,6 +483,12 @@ impl FileStore {
             waiter(answer.clone());
         }
         index.tidy(key);
+    }
+
+    /// Lets a decision know what became of its message since it began: its client may have detached.
+    /// By the handle of one that was left to the store, whoever decides can give up.
+    pub fn catch_up(&self, decision: &mut Decision) {
+        decision.catch_up(&self.lock());
     }
 
     /// Calls a decision back. True if nothing was or will be delivered of it; a record is then

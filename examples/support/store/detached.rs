@@ -142,7 +142,7 @@ impl FileStore {
         let Subject::Plain(envelope) = &handle.subject else {
             return Ok(Detached::NothingHeld);
         };
-        let (key, owner) = (KeyHash::of_message(&handle.name), OwnerHash::of(owner));
+        let (key, owner) = (handle.key_once_adopted(), OwnerHash::of(owner));
         let generation = self.lock().next_generation();
         let length = handle.segments.iter().map(|segment| segment.octets).sum();
         let Some(record) = record_of(envelope, generation, length) else {
@@ -182,8 +182,15 @@ impl FileStore {
                 stop(&mut index, key, &handle.progress);
                 index.set_held(key, Held::Nothing, false);
                 index.tidy(key);
-                let file = self.folders.partial.join(partial_name(key, owner));
-                self.disk.remove(&file);
+                // A crash would have it decided on beside the message that its client still waits
+                // for: it has to be gone for certain, or is decided on then and not now.
+                let partial = &self.folders.partial;
+                let gone = self
+                    .disk
+                    .remove_now(&partial.join(partial_name(key, owner)));
+                if gone.and_then(|()| self.disk.sync_folder(partial)).is_err() {
+                    handle.progress.turn(Stage::Withdrawn);
+                }
                 return detached;
             }
             Stage::Committed(replies) => Detached::Decided(replies),

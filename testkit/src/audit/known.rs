@@ -69,6 +69,7 @@ impl Known {
         });
         self.commits += 1;
         self.unclear = None;
+        self.dropped = None;
         let on = self.on(host);
         on.announced = None;
         on.content.clear();
@@ -83,7 +84,9 @@ impl Known {
             return broken(Rule::OneCommit, "a decision that runs is not found");
         }
         self.end_running();
-        self.committed = None;
+        if let Some(committed) = self.committed.take() {
+            self.dropped = Some(committed.completion);
+        }
         self.unclear = None;
         Ok(())
     }
@@ -179,7 +182,9 @@ impl Known {
             }
         }
         let known = self.committed.as_ref().map(|it| &it.completion);
-        if known.or(self.unclear.as_ref()) == Some(completion) {
+        let expected = known.or(self.unclear.as_ref());
+        let again = known.is_none() && self.dropped.as_ref() == Some(completion);
+        if expected == Some(completion) || again {
             Ok(())
         } else {
             broken(

@@ -33,6 +33,9 @@ struct Known {
     /// Decisions that ended other than by their commit.
     ended: BTreeSet<(usize, Decision)>,
     committed: Option<Committed>,
+    /// What was committed before, all 4yz, given once more and dropped: nothing was delivered, and a
+    /// crash may bring it back.
+    dropped: Option<Completion>,
     /// A commit of which nobody knows whether it was done.
     unclear: Option<Completion>,
     /// Counts commits, and what was given up, on any host.
@@ -203,7 +206,8 @@ impl Audit {
                 }
                 Ok(())
             }
-            _ if complete.is_some() || doubtful => Ok(()),
+            // A detached message is complete also while nobody decides on it.
+            _ if complete.is_some() || known.owned.is_some() || doubtful => Ok(()),
             // A decision that was found running has been withdrawn since, maybe on another host.
             Confirmation::WrongLength
                 if length != 0 && known.on(host).announced != Some(length) =>
@@ -436,5 +440,57 @@ impl Audit {
         if let Some(committed) = &mut known.committed {
             committed.may_be_gone |= committed.completion.is_transient();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smtp_checkpoint::checkpoint::{Identity, Scope, Transfer};
+    use smtp_checkpoint::envelope::Envelope;
+    use smtp_checkpoint::offset::OctetOffset;
+    use smtp_checkpoint::reply::standard;
+    use smtp_checkpoint::transid::TransId;
+
+    use super::*;
+    use crate::host::transaction_of;
+
+    /// A client is back on another host, sends all, and detaches; the decision is withdrawn. What
+    /// it had begun before may yet come to its data command, on the first host, where the message is
+    /// found complete. A run of the simulation was accused of that.
+    #[test]
+    fn a_detached_message_that_nobody_decides_on_is_complete() {
+        let scope = Scope {
+            identity: Identity::Authenticated(b"c"),
+            tls: false,
+        };
+        let key = TransactionKey::new(&scope, TransId::parse(b"<1@c.example>").unwrap());
+        let mut envelope = Envelope::new(b"MAIL FROM:<a@b>", standard::OK.into()).unwrap();
+        envelope
+            .push_recipient(b"RCPT TO:<c@d>", standard::OK.into())
+            .unwrap();
+        let under = |generation| Claim::Claimed {
+            generation,
+            found: None,
+        };
+        let (first, second, decision) = (Generation(1), Generation(1), Decision(1));
+        let made = (key.clone(), second);
+        let mut transaction = transaction_of(&envelope, made, Transfer::Data, false).unwrap();
+        let _ = transaction.end(OctetOffset::from(4));
+        let record = transaction.snapshot().unwrap();
+
+        let mut audit = Audit::default();
+        audit.claim(0, &key, &Ok(under(first))).unwrap();
+        audit.claim(1, &key, &Ok(under(second))).unwrap();
+        audit.begin(1, &key, &record, &Ok(decision)).unwrap();
+        audit.detach(1, &key, second, &Ok(())).unwrap();
+        audit.withdraw(1, &key, decision, &Ok(())).unwrap();
+        let claim = ClaimToConfirm {
+            key,
+            generation: first,
+            length: OctetOffset::from(0),
+            fresh: true,
+        };
+        let found = Ok(Confirmation::WrongLength);
+        assert_eq!(audit.confirm(0, &claim, &found), Ok(()));
     }
 }

@@ -7,7 +7,7 @@ use smtp_checkpoint::rdlv::ResetAnswer;
 use smtp_checkpoint::reply::Severity;
 
 use super::{Audit, Known, Owned, broken};
-use crate::store::{Due, StoreError};
+use crate::store::{Decision, Due, StoreError};
 use crate::violation::{Held, Rule};
 
 impl Audit {
@@ -108,6 +108,30 @@ impl Audit {
             }
             Err(_) => Ok(()),
         }
+    }
+
+    /// The key is new: nothing is known of it.
+    pub(crate) fn detach_unrecorded(
+        &mut self,
+        host: usize,
+        key: &TransactionKey,
+        record: &Record,
+        begun: &Result<Decision, StoreError>,
+    ) {
+        let known = self.key(key);
+        let certain = match begun {
+            Ok(decision) => {
+                known.start(host, *decision, record);
+                true
+            }
+            Err(StoreError::Crashed | StoreError::Unclear) => false,
+            Err(_) => return,
+        };
+        known.owned = Some(Owned {
+            generation: record.generation(),
+            length: record.length().get(),
+            certain,
+        });
     }
 
     pub(crate) fn take_back(

@@ -13,12 +13,13 @@ use crate::mutant::Mutant;
 use crate::violation::Held;
 use crate::watched::Blow;
 
-/// The TRANSID of a message that has begun anew so often.
-pub(crate) fn transid(message: &Message, over: u32) -> String {
-    match message.transid.split_once('@') {
+/// The TRANSID of a message that has begun anew so often, if it has one.
+pub(crate) fn transid(message: &Message, over: u32) -> Option<String> {
+    let transid = message.transid.as_ref()?;
+    Some(match transid.split_once('@') {
         Some((local, domain)) if over > 0 => format!("{local}.{over}@{domain}"),
-        _ => message.transid.clone(),
-    }
+        _ => transid.clone(),
+    })
 }
 
 /// Which client.

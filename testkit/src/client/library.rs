@@ -71,12 +71,20 @@ fn fits<T, E: std::fmt::Display>(result: Result<T, E>) -> Held<T> {
     result.map_err(|error| Violation::new(Rule::Session, error.to_string()))
 }
 
+fn name(message: &Message, over: u32) -> Held<Option<TransId>> {
+    let name = transid(message, over);
+    name.map(|name| fits(TransId::parse(name.as_bytes())))
+        .transpose()
+}
+
 /// What is on disk before the first attempt.
 pub(super) fn first(message: &Message, wall: u64) -> Held<Kept> {
     let mail = fits(MailLine::parse(Bytes::from(message.mail())))?;
-    let name = fits(TransId::parse(transid(message, 0).as_bytes()))?;
     let content = Content::measure(&message.content);
-    let mut builder = UnfinishedTransaction::builder(mail, content, wall).transid(name);
+    let mut builder = UnfinishedTransaction::builder(mail, content, wall);
+    if let Some(name) = name(message, 0)? {
+        builder = builder.transid(name);
+    }
     for recipient in &message.recipients {
         let line = Bytes::from(message.rcpt(recipient));
         builder = builder.recipient(fits(RcptLine::parse(line))?);
@@ -262,7 +270,10 @@ impl Library {
         if question.reply().code().get() == 120 {
             self.interims += 1;
         }
-        let choice = if self.interims <= wish.carries_on {
+        let refused = question.reply().code().get() != 120;
+        // Without a record a server may have nothing to do it with.
+        let waits = refused && self.message.transid.is_none();
+        let choice = if self.interims <= wish.carries_on || waits {
             Choice::CarryOn
         } else if !wish.detaches {
             Choice::Abort
@@ -277,9 +288,9 @@ impl Library {
 
     fn start_over(&mut self, transaction: &UnfinishedTransaction, over: u32) -> Held {
         let over = over + 1;
-        let name = fits(TransId::parse(transid(&self.message, over).as_bytes()))?;
+        let name = name(&self.message, over)?;
         let content = transaction.content().clone();
-        let fresh = transaction.start_over(Some(name), content, self.wall);
+        let fresh = transaction.start_over(name, content, self.wall);
         if self.keep(Kept::Open(fresh.encode(), over)) {
             self.end = Some(End::StartOver);
         }

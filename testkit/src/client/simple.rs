@@ -273,6 +273,7 @@ impl Simple {
     fn mail(&mut self) {
         self.state = State::Mail;
         let transid = super::caller::transid(&self.message, self.memory.over);
+        let transid = transid.unwrap_or_default();
         self.say(&format!("{} TRANSID={transid}", self.message.mail()));
         if self.message.grouped {
             let message = Rc::clone(&self.message);

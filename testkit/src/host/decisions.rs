@@ -158,37 +158,6 @@ impl<S: Store> Host<S> {
         !record.is_detached() || self.breaks(Mutant::FailureToldOfDetached)
     }
 
-    /// A message without a record: with its session it is gone.
-    fn deliver(&mut self, id: u64, question: Option<EndOfDataQuestion>, codes: &[u16]) -> Call {
-        let now = self.now;
-        let Some((at, question)) = self.at(id).zip(question) else {
-            return Ok(());
-        };
-        let connection = &mut self.connections[at];
-        let octets = std::mem::take(&mut connection.plain);
-        if octets.len() as u64 != question.size().get() {
-            return Err(Violation::new(Rule::Session, "a message of another size").into());
-        }
-        let transaction = connection.session.transaction();
-        let envelope = transaction.envelope().clone();
-        let expected = transaction.expected_replies();
-        let verdict = verdict(codes, expected);
-        let answer = if verdict.accepts() {
-            match self.store.deliver(&envelope, &octets) {
-                Ok(()) => EndOfDataAnswer::Decided(verdict),
-                Err(Stop::Store(StoreError::Failed)) => local_error(expected),
-                Err(stop) => return Err(stop),
-            }
-        } else {
-            EndOfDataAnswer::Decided(verdict)
-        };
-        let session = &mut self.connections[at].session;
-        session
-            .answer_end_of_data(now, question, answer)
-            .map_err(refused)?;
-        Ok(())
-    }
-
     /// Withdraws the decision of the job at this place; false where it goes on, or is over.
     pub(super) fn withdraw(&mut self, at: usize) -> Call<bool> {
         let Some(Recorded { key, decision, .. }) = self.jobs[at].recorded.clone() else {
@@ -282,12 +251,12 @@ impl<S: Store> Host<S> {
     }
 }
 
-fn verdict(codes: &[u16], expected: usize) -> Verdict {
+pub(super) fn verdict(codes: &[u16], expected: usize) -> Verdict {
     let codes = codes.iter().copied().cycle();
     Verdict::for_each_recipient(codes.take(expected).map(reply))
 }
 
-fn local_error(expected: usize) -> EndOfDataAnswer {
+pub(super) fn local_error(expected: usize) -> EndOfDataAnswer {
     let replies = (0..expected).map(|_| standard::LOCAL_ERROR.into());
     EndOfDataAnswer::Decided(Verdict::for_each_recipient(replies))
 }

@@ -68,7 +68,10 @@ impl<S: Store> Host<S> {
                 Err(Stop::Store(StoreError::Failed | StoreError::Unclear)) => DetachAnswer::Failed,
                 Err(stop) => return Err(stop),
             },
-            None => DetachAnswer::Failed,
+            None => match self.detach_unrecorded(at, question.held())? {
+                Some(answer) => answer,
+                None => return Ok(()),
+            },
         };
         if let Some(connection) = self.connection(id) {
             let session = &mut connection.session;
@@ -182,11 +185,7 @@ impl<S: Store> Host<S> {
         let Ok(Owed::Report(report)) = Owed::by(record.envelope(), &results) else {
             return Ok(());
         };
-        let failed = report.failed().iter();
-        let report = Reported {
-            mail: record.envelope().mail_line().to_vec(),
-            recipients: failed.map(|it| it.recipient().line().to_vec()).collect(),
-        };
+        let report = Reported::by(&report, record.envelope());
         match self.store.report(&key, &record, report) {
             Ok(()) => {
                 self.counted.reported += 1;

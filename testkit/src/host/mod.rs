@@ -10,6 +10,7 @@ mod events;
 pub(crate) mod manner;
 #[cfg(test)]
 mod order_tests;
+mod unrecorded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use smtp_checkpoint::time::Timestamp;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::manner::Manner;
 use self::manner::Order;
+pub(crate) use self::unrecorded::transaction_of;
 use crate::mutant::Mutant;
 use crate::store::{Decision, Store, StoreError, Unsynced};
 use crate::violation::{Held, Rule, Violation};

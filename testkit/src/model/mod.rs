@@ -581,15 +581,32 @@ impl Store for ModelStore {
         self.shared.borrow().reported.clone()
     }
 
-    fn deliver(&mut self, envelope: &Envelope, content: &[u8]) -> Result<(), StoreError> {
+    fn detach_unrecorded(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        content: &[u8],
+    ) -> Result<Decision, StoreError> {
+        self.own_unrecorded(key, record, content)
+    }
+
+    fn report_unrecorded(&mut self, report: Reported) -> Result<(), StoreError> {
         self.storage.step(Step::Write)?;
         self.storage.step(Step::Sync)?;
-        let recipients = envelope.accepted().map(|rcpt| rcpt.line().to_vec());
-        self.shared.borrow_mut().delivered.push(Delivered {
-            mail: envelope.mail_line().to_vec(),
-            recipients: recipients.collect(),
-            content: content.to_vec(),
-        });
+        self.shared.borrow_mut().reported.push(report);
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        verdict: &Verdict,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        self.storage.step(Step::Write)?;
+        self.storage.step(Step::Sync)?;
+        let delivered = Delivered::by(envelope, verdict.replies(), content.to_vec());
+        self.shared.borrow_mut().delivered.extend(delivered);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use smtp_checkpoint::checkpoint::{Duty, Generation, Record, TransactionKey};
 use smtp_checkpoint::rdlv::ResetAnswer;
 
-use super::storage::Step;
+use super::storage::{Segment, Step};
 use super::{Begun, Holder, ModelStore, Shown, State, Stored, read};
 use crate::mutant::Mutant;
 use crate::store::{Decision, Due, Reported, StoreError, Unsynced};
@@ -207,6 +207,41 @@ impl ModelStore {
         }
         shown.replace(&record.detach());
         Ok(())
+    }
+
+    /// A message that was in no record: content, record and decision.
+    pub(super) fn own_unrecorded(
+        &mut self,
+        key: &TransactionKey,
+        record: &Record,
+        content: &[u8],
+    ) -> Result<Decision, StoreError> {
+        self.storage.step(Step::Write)?;
+        self.last_segment += 1;
+        let id = self.last_segment;
+        let segment = Segment {
+            octets: content.to_vec(),
+            synced: 0,
+        };
+        self.segments.insert(id, segment);
+        if self.breaks(Mutant::UnrecordedNotDurable) {
+            let stored = Stored {
+                record: record.take_back(record.generation()).withdraw().encode(),
+                segment: id,
+                synced: false,
+                before: None,
+            };
+            self.records.insert(key.clone(), stored);
+            self.unsynced_marks.push(key.clone());
+        } else {
+            self.keep_whole(key, record, id)?;
+        }
+        let counts = self.storage.step(Step::Write);
+        if counts == Err(StoreError::Failed) {
+            self.records.remove(key);
+        }
+        counts?;
+        Ok(self.start(key, record, id))
     }
 
     pub(super) fn give_back(

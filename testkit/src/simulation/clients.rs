@@ -303,7 +303,8 @@ impl<S: Store> World<S> {
         self.truth.is_sent_again(message, &deferred);
         let mut again = Message::clone(message);
         again.recipients = deferred;
-        again.transid = format!("<again{}.{}", person.resent, &message.transid[1..]);
+        let transid = message.transid.as_ref();
+        again.transid = transid.map(|it| format!("<again{}.{}", person.resent, &it[1..]));
         let wall = clock::wall(&person.clock, self.now, person.wall);
         let caller = Caller::at(person.who, &Rc::new(again), wall)?.breaking(self.mutant);
         self.again(client, caller, SECOND);

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) doomed: u64,
     /// How many decisions in a hundred are slow, given up, never made.
     pub(super) decisions: (u64, u64, u64),
+    /// How long a slow one takes.
+    pub(super) slow: (u64, u64),
     pub(super) weather: Weather,
     /// How many in a hundred of those who say DETA, or RSET in answer to a 120, lose their
     /// connection then.
@@ -38,6 +40,8 @@ pub(super) struct Plan {
     pub(super) late: bool,
     /// Most clients want RDLV, soon leave by DETA, and come back.
     pub(super) long: bool,
+    /// Messages have no TRANSID, where their client can do without, and are left to the server.
+    pub(super) unrecorded: bool,
     /// How many in a hundred of those who send an envelope or content lose their connection then,
     /// and may be back before it arrives.
     pub(super) straggling: u64,
@@ -73,6 +77,7 @@ impl Plan {
                 (10, 0, 40),
                 (85, 5, 0),
             ]),
+            slow: (MINUTE, 15 * MINUTE),
             weather: Weather {
                 delay: random.pick([(0, 0), (1, 20), (5, 300), (0, 3000)]),
                 split: random.pick([0, 20, 60, 95]),
@@ -84,6 +89,7 @@ impl Plan {
             patience: random.pick([SECOND, 20 * SECOND, 5 * MINUTE, 40 * MINUTE]),
             long,
             late,
+            unrecorded: false,
         };
         if late {
             return Self {
@@ -108,6 +114,30 @@ impl Plan {
             lost_behind_120: 90,
             patience: random.pick([SECOND, MINUTE]),
             ..plan
+        }
+    }
+}
+
+impl Plan {
+    /// The same, about messages without a TRANSID that are left to the server. What cuts a
+    /// connection ends them, so few are cut before that.
+    pub(super) fn unrecorded(self) -> Self {
+        Self {
+            offer: Offer {
+                mintimer: Some(1),
+                ..self.offer
+            },
+            doomed: self.doomed.min(10),
+            straggling: 0,
+            decisions: (80, 10, 5),
+            // Many are made while a 120, or what answers it, is under way.
+            slow: (2 * SECOND, 30 * SECOND),
+            weather: Weather {
+                delay: (0, 3000),
+                ..self.weather
+            },
+            unrecorded: true,
+            ..self
         }
     }
 }
@@ -187,7 +217,7 @@ pub(super) fn message(
     message.terse = random.chance(50);
     message.lmtp = plan.offer.lmtp;
     // Every client has the same ones: they are told apart by who they are.
-    message.transid = format!("<{number}.msg@sim.example>");
+    message.transid = Some(format!("<{number}.msg@sim.example>"));
     message.name.clone_from(&identity.name);
     message.dsn = plan.offer.mintimer.is_some();
     if message.dsn && random.chance(if plan.long { 95 } else { 70 }) {
@@ -215,6 +245,16 @@ pub(super) fn message(
     } else {
         Who::Library(random.pick([1, 3, 5, 40, 4096]))
     };
+    if plan.unrecorded && who != Who::Simple {
+        message.transid = None;
+        message.wish = Some(Wish {
+            maxtimer: 10,
+            carries_on: u32::from(number % 2 == 1),
+            detaches: client != 3,
+            reset_aborts: true,
+            insists: false,
+        });
+    }
     (Rc::new(message), who)
 }
 

@@ -182,7 +182,8 @@ impl<S: Store> World<S> {
                 (self.random.below(2 * MINUTE), false)
             } else if lot < hangs + fails + slow {
                 self.tally.count(Fault::SlowDecision);
-                (self.random.between(MINUTE, 15 * MINUTE), true)
+                let (least, most) = self.plan.slow;
+                (self.random.between(least, most), true)
             } else {
                 (self.random.below(3 * SECOND), true)
             };

@@ -358,7 +358,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             // tries under another TRANSID.
             world.check_delivered(&plan.message, &[])?;
             let mut again = Message::clone(&plan.message);
-            again.transid = "<again@c.example>".into();
+            again.transid = Some("<again@c.example>".into());
             caller = Caller::new(plan.who, &Rc::new(again))?;
             let calm = Plan {
                 calls: Vec::new(),

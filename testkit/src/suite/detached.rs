@@ -38,11 +38,16 @@ enum Lost {
     Late,
 }
 
+const CONTENT: &[u8] = b"S: x\r\n\r\n.\r\nend\r\n";
+
 const LOST: [Lost; 4] = [Lost::Nothing, Lost::Command, Lost::Reply, Lost::Late];
 
 /// One way of it.
 #[derive(Debug, Clone)]
 struct Tale {
+    /// With a TRANSID, and so a record.
+    recorded: bool,
+    content: &'static [u8],
     how: How,
     lmtp: bool,
     /// DETA, or RSET.
@@ -78,8 +83,9 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
     /// decision is made, given up, or lost with its process, before that and after it; DETA and
     /// RSET get lost, or their replies, or arrive late; the client comes back, on the same host or
     /// another one, waits again, and is lost again; and the process dies before and after each
-    /// call of the store, or the call fails, or a step below it. In the end what was left to the server is delivered,
-    /// or reported by DSN, once.
+    /// call of the store, or the call fails, or a step below it. The same for messages without a
+    /// TRANSID, whose clients do not come back. In the end what was left to the server is
+    /// delivered, or reported by DSN, once.
     ///
     /// # Errors
     ///
@@ -109,6 +115,8 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                         .flat_map(|before| FATES.map(|during| (before, during)))
                     {
                         let tale = Tale {
+                            recorded: true,
+                            content: CONTENT,
                             how,
                             lmtp,
                             detaches,
@@ -133,13 +141,74 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
                 }
             }
         }
+        self.unrecorded()?;
         Ok(self.end())
+    }
+
+    /// Messages without a TRANSID.
+    fn unrecorded(&mut self) -> Result<(), Failure> {
+        let ways = [
+            (How::Data, false, vec![250], CONTENT),
+            (How::Data, false, vec![250], b""),
+            (How::Bdat(6), false, vec![450], CONTENT),
+            (How::Data, true, vec![250, 550], CONTENT),
+            (How::Bdat(6), true, vec![550, 250], CONTENT),
+        ];
+        for (how, lmtp, verdict, content) in ways {
+            for (detaches, held) in [(true, false), (true, true), (false, false), (false, true)] {
+                for (lost, before) in LOST
+                    .into_iter()
+                    .flat_map(|lost| FATES.map(move |before| (lost, before)))
+                {
+                    let tale = Tale {
+                        recorded: false,
+                        content,
+                        how,
+                        lmtp,
+                        detaches,
+                        verdict: verdict.clone(),
+                        held,
+                        lost,
+                        before,
+                        during: Fate::Nothing,
+                        twice: false,
+                        host: 0,
+                        blow: None,
+                        step: None,
+                        unsynced: Unsynced::Lost,
+                    };
+                    self.with_blows(&tale)?;
+                    if detaches {
+                        self.with_unrecorded_steps(&tale)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn with_unrecorded_steps(&mut self, tale: &Tale) -> Result<(), Failure> {
+        for step in 0..30 {
+            for trouble in [Trouble::Fails, Trouble::PowerCut, Trouble::Full] {
+                if trouble == Trouble::Full && tale.before != Fate::Nothing {
+                    continue; // it would be full for ever
+                }
+                let tale = Tale {
+                    step: Some((step, trouble)),
+                    unsynced: Unsynced::Torn(step),
+                    ..tale.clone()
+                };
+                self.case(|| format!("{tale:?}"), |suite, log| suite.leave(&tale, log))?;
+            }
+        }
+        Ok(())
     }
 
     fn with_blows(&mut self, tale: &Tale) -> Result<(), Failure> {
         let calls = self.case(|| format!("{tale:?}"), |suite, log| suite.leave(tale, log))?;
         // The calls up to the end of the data are those of other suites.
-        for call in 4..calls.unwrap_or(24) {
+        let first = if tale.recorded { 4 } else { 0 };
+        for call in first..calls.unwrap_or(24) {
             for blow in [Blow::Before, Blow::After, Blow::Fails] {
                 let unsynced = match call % 3 {
                     0 => Unsynced::Kept,
@@ -194,6 +263,11 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             caller = scene.attempt(tale, caller, attempts)?;
             attempts += 1;
         }
+        let disturbed = tale.lost != Lost::Nothing || tale.blow.is_some() || tale.step.is_some();
+        if caller.outcome() == Some(End::Unknown) && tale.detaches && !disturbed {
+            let what = "the client does not know what became of its message".to_string();
+            return Err(Violation::new(Rule::Ends, what));
+        }
         self.report.attempts += attempts;
         let calls = scene.world.hosts[0].store.calls;
         scene.settle(tale, &caller)?;
@@ -226,7 +300,7 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             let at = store.steps() + step;
             store.trouble_at(at, trouble);
         }
-        let mut message = Message::new("m", b"S: x\r\n\r\n.\r\nend\r\n");
+        let mut message = Message::new("m", tale.content);
         message.how = tale.how;
         message.lmtp = tale.lmtp;
         message.dsn = true;
@@ -236,8 +310,12 @@ impl<S: Store, F: FnMut() -> S> Suite<F> {
             carries_on: 0,
             detaches: tale.detaches,
             reset_aborts: true,
-            insists: true,
+            insists: tale.recorded,
         });
+        if !tale.recorded {
+            message.transid = None;
+            message.recipients.push("quiet@example.net".into());
+        }
         let message = Rc::new(message);
         let mut truth = Truth::default();
         truth.is_sent(&message);
@@ -265,10 +343,7 @@ impl<S: Store> Scene<S> {
             _ => Lost::Nothing,
         };
         self.exchange(at, id, &mut attempt, Lost::Nothing)?;
-        if let Some((host, id, octets)) = self.late.take() {
-            self.world.hosts[host].input(id, &octets);
-            self.world.hosts[host].pump(id)?;
-        }
+        self.arrive_late()?;
         let fate = if number == 1 {
             tale.during
         } else {
@@ -277,7 +352,7 @@ impl<S: Store> Scene<S> {
         self.befall(tale, fate)?;
         self.exchange(at, id, &mut attempt, lost)?;
         // A 120 is due, and then another one, or the time is over.
-        for _ in 0..4 {
+        for turn in 0..4 {
             if attempt.client().is_over() {
                 break;
             }
@@ -288,7 +363,9 @@ impl<S: Store> Scene<S> {
             }
             host.look_again()?;
             self.exchange(at, id, &mut attempt, lost)?;
-            if number > 0 && tale.during == Fate::Nothing {
+            // Who has no TRANSID has this attempt only, and waits where DETA is refused.
+            let decided = number > 0 || !tale.recorded && turn > 0;
+            if decided && tale.during == Fate::Nothing {
                 self.befall(tale, Fate::Finished)?;
                 self.world.hosts[at].look_again()?;
                 self.exchange(at, id, &mut attempt, lost)?;
@@ -312,7 +389,8 @@ impl<S: Store> Scene<S> {
     /// Octets go to and fro until there are none; the way out of a 120 may get lost.
     fn exchange(&mut self, at: usize, id: u64, attempt: &mut Attempt, lost: Lost) -> Held {
         let sender = &self.message.sender;
-        loop {
+        // Enough for any exchange.
+        for _ in 0..1000 {
             let host = &mut self.world.hosts[at];
             let now = host.now;
             let Some(connection) = host.connection(id) else {
@@ -359,6 +437,16 @@ impl<S: Store> Scene<S> {
             host.input(id, &up);
             host.pump(id)?;
         }
+        Err(Violation::new(Rule::Ends, "going round in circles"))
+    }
+
+    /// What was under way when the connection was lost.
+    fn arrive_late(&mut self) -> Held {
+        let Some((host, id, octets)) = self.late.take() else {
+            return Ok(());
+        };
+        self.world.hosts[host].input(id, &octets);
+        self.world.hosts[host].pump(id)
     }
 
     fn befall(&mut self, tale: &Tale, fate: Fate) -> Held {
@@ -407,6 +495,10 @@ impl<S: Store> Scene<S> {
                 Ok(())
             }
             Some(End::Aborted) => self.truth.has_nothing(&self.message, "aborted", &outcomes),
+            Some(End::Unknown) if self.message.transid.is_none() => {
+                self.truth.is_unknown(&self.message);
+                Ok(())
+            }
             Some(End::Unknown | End::Declined) => Err(Violation::new(
                 Rule::OutcomeIsTrue,
                 "the client gives up".to_string(),
@@ -417,6 +509,11 @@ impl<S: Store> Scene<S> {
 
     /// What is left to do is done, whatever dies.
     fn settle(&mut self, tale: &Tale, _caller: &Caller) -> Held {
+        self.revive(tale)?;
+        self.arrive_late()?;
+        if matches!(tale.step, Some((_, Trouble::Full))) {
+            self.world.hosts[0].store.end_of_trouble();
+        }
         for round in 0..4 {
             self.befall(tale, Fate::Finished)?;
             if round == 1 {
