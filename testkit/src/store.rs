@@ -8,7 +8,7 @@ use smtp_checkpoint::dsn;
 use smtp_checkpoint::envelope::Envelope;
 use smtp_checkpoint::offset::OctetOffset;
 use smtp_checkpoint::rdlv::ResetAnswer;
-use smtp_checkpoint::reply::{Reply, Severity};
+use smtp_checkpoint::reply::Reply;
 use smtp_checkpoint::server::ClaimToConfirm;
 
 /// A store for transactions that may be interrupted, as the testkit drives it.
@@ -452,19 +452,9 @@ impl Delivered {
     /// reply it is that of all accepted recipients (SMTP), else each has its own (LMTP).
     #[must_use]
     pub fn by(envelope: &Envelope, replies: &[Reply], content: Vec<u8>) -> Option<Self> {
-        let served = |at: usize| {
-            let reply = if replies.len() == 1 {
-                replies.first()
-            } else {
-                replies.get(at)
-            };
-            reply.is_some_and(|reply| reply.severity() == Severity::Completion)
-        };
         let recipients: Vec<Vec<u8>> = envelope
-            .accepted()
-            .enumerate()
-            .filter(|(at, _)| served(*at))
-            .map(|(_, recipient)| recipient.line().to_vec())
+            .served(replies)
+            .map(|recipient| recipient.line().to_vec())
             .collect();
         (!recipients.is_empty()).then(|| Self {
             mail: envelope.mail_line().to_vec(),
