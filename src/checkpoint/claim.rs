@@ -29,6 +29,19 @@ pub enum Claim {
     },
 }
 
+#[cfg(feature = "session")]
+impl Claim {
+    /// Whether its generation is above that of the record found.
+    pub(crate) fn is_raised(&self) -> bool {
+        match self {
+            Self::Unrecorded => true,
+            Self::Claimed { generation, found } => found
+                .as_ref()
+                .is_none_or(|record| record.generation() < *generation),
+        }
+    }
+}
+
 /// What the store says of the claim when a data command comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmation {

@@ -111,25 +111,15 @@ pub struct Timeouts {
 
 impl Timeouts {
     fn are_lasting(&self) -> bool {
-        let Self {
-            greeting,
-            command,
-            mail,
-            rcpt,
-            data_initiation,
-            data_block,
-            data_termination,
-            handshake,
-        } = self;
         let all = [
-            greeting,
-            command,
-            mail,
-            rcpt,
-            data_initiation,
-            data_block,
-            data_termination,
-            handshake,
+            self.greeting,
+            self.command,
+            self.mail,
+            self.rcpt,
+            self.data_initiation,
+            self.data_block,
+            self.data_termination,
+            self.handshake,
         ];
         all.iter().all(|timeout| !timeout.is_zero())
     }

@@ -27,16 +27,6 @@ use crate::token::Token;
 /// What an answer method gives: what became of the answer, or the question back.
 pub type Answer<Q> = Result<Answered, Misanswered<Q>>;
 
-/// Whether older sessions are refused from this claim on.
-fn is_raised(claim: &Claim) -> bool {
-    match claim {
-        Claim::Unrecorded => true,
-        Claim::Claimed { generation, found } => found
-            .as_ref()
-            .is_none_or(|record| record.generation() < *generation),
-    }
-}
-
 fn is_refusal(reply: &Reply) -> bool {
     matches!(
         reply.severity(),
@@ -159,7 +149,7 @@ impl ServerSession {
                 ensure!(is_acceptance(reply), question, ReplyCode);
                 let fits = question.key.is_some() || *claim == Claim::Unrecorded;
                 ensure!(fits, question, ClaimWithoutTransId);
-                ensure!(is_raised(claim), question, ClaimNotRaised);
+                ensure!(claim.is_raised(), question, ClaimNotRaised);
             }
         }
         if !self.take_asked(now, &question.token) {

@@ -43,27 +43,16 @@ pub struct Timeouts {
 
 impl Timeouts {
     fn are_lasting(&self) -> bool {
-        let Self {
-            command,
-            content,
-            question,
-            decision,
-            long_decision,
-            abandon,
-            shutdown,
-            handshake,
-            closing,
-        } = self;
         let all = [
-            command,
-            content,
-            question,
-            decision,
-            long_decision,
-            abandon,
-            shutdown,
-            handshake,
-            closing,
+            self.command,
+            self.content,
+            self.question,
+            self.decision,
+            self.long_decision,
+            self.abandon,
+            self.shutdown,
+            self.handshake,
+            self.closing,
         ];
         all.iter().all(|timeout| !timeout.is_zero())
     }
