@@ -392,9 +392,6 @@ impl ClientSession {
                 // RFC 3207 §6, CVE-2011-0411: what came in clear must not be taken for what
                 // comes under TLS.
                 if !input.is_empty() {
-                    // No handshake is begun any more.
-                    self.events
-                        .retain(|event| !matches!(event, Event::TlsHandover));
                     self.fail(PeerError::OctetsBeforeTls);
                 }
                 return;

@@ -49,8 +49,6 @@ pub(super) struct Workspace {
     pub(super) completed: Vec<(Position, TransactionKey)>,
 }
 
-const _: () = assert!(size_of::<Workspace>() <= 1024);
-
 impl Workspace {
     const fn new(transaction: Transaction) -> Self {
         Self {
@@ -146,4 +144,15 @@ fn make(config: &ServerConfig) -> Box<Workspace> {
     workspace.long = LongDecision::new(config.rdlv());
     workspace.content.make_room();
     workspace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Above that it takes an allocator's slow way, at least with glibc.
+    #[test]
+    fn a_workspace_is_below_one_kibibyte() {
+        assert!(size_of::<Workspace>() <= 1024);
+    }
 }

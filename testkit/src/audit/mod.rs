@@ -448,7 +448,7 @@ mod tests {
     use smtp_checkpoint::checkpoint::{Identity, Scope, Transfer};
     use smtp_checkpoint::envelope::Envelope;
     use smtp_checkpoint::offset::OctetOffset;
-    use smtp_checkpoint::reply::standard;
+    use smtp_checkpoint::reply::{StaticReply, standard};
     use smtp_checkpoint::transid::TransId;
 
     use super::*;
@@ -492,5 +492,26 @@ mod tests {
         };
         let found = Ok(Confirmation::WrongLength);
         assert_eq!(audit.confirm(0, &claim, &found), Ok(()));
+    }
+
+    /// A completion record of which nothing was delivered is dropped, on advice and perhaps not for
+    /// good; a crash brings it back, and a session that finds it tells its 4yz once more. A run of
+    /// the simulation was accused of that.
+    #[test]
+    fn what_was_dropped_and_came_back_may_be_told_again() {
+        let completion = |reply: StaticReply| Completion {
+            replies: vec![reply.into()],
+            dsn_issued: false,
+        };
+        let deferred = completion(standard::LOCAL_ERROR);
+        let mut known = Known::default();
+        known.is_now_committed(0, deferred.clone(), 4, Generation(1));
+        known.committed.as_mut().unwrap().may_be_gone = true;
+        known.found_no_decision().unwrap();
+        assert_eq!(known.told(&deferred), Ok(()));
+        assert!(known.told(&completion(standard::OK)).is_err());
+        // Once another decision is committed, that one is over.
+        known.is_now_committed(0, completion(standard::OK), 4, Generation(2));
+        assert!(known.told(&deferred).is_err());
     }
 }
